@@ -1,0 +1,177 @@
+"""What a mixing method is. The base class is itself a method: plain training, no mixing (ERM)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from torch import Tensor, nn
+
+from methods.ops.keys import Key
+
+Normalise = Callable[[Tensor], Tensor]
+"""uint8 or float images in [0, 255], (B, C, H, W), to normalised float images of the same shape."""
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""logits (B, K) and labels (B,) int64 to the loss of each image (B,). It is linear in the label, so a mixed label's
+loss is the mix of the losses. Loss form and label smoothing come from the protocol."""
+
+
+class FeatureMap(NamedTuple):
+    """Features of one stage in one layout for all backbones.
+
+    spatial: (B, C, H, W), whatever the layout inside the model. prefix: (B, P, C) class and register tokens of a
+    transformer, else None.
+    """
+
+    spatial: Tensor
+    prefix: Tensor | None
+
+
+Edit = Callable[[FeatureMap], FeatureMap]
+
+
+class Backbone(Protocol):
+    """What a method may ask of the network (bench.backbones.adapter implements it over timm)."""
+
+    num_classes: int
+    stages: tuple[str, ...]
+    """Names of the main stages, shallow to deep; stage 1 of a paper is stages[0], the last map is stages[-1]."""
+
+    def __call__(self, images: Tensor, edit: Mapping[int, Edit] | None = None) -> Tensor:
+        """Logits (B, K). `edit` maps a stage index (negative counts from the end) to a function applied there."""
+        ...
+
+    def features(self, images: Tensor, stage: int = -1) -> FeatureMap:
+        """The feature map after a stage."""
+        ...
+
+    def head(self, features: FeatureMap) -> Tensor:
+        """Logits (B, K) from the last stage's feature map: all that comes after the last stage."""
+        ...
+
+    def width(self, stage: int = -1) -> int:
+        """Channels after a stage."""
+        ...
+
+    def reduction(self, stage: int = -1) -> int:
+        """Input pixels per feature position and side after a stage."""
+        ...
+
+    def probe(self) -> AbstractContextManager[None]:
+        """Inside it extra passes leave BatchNorm's running statistics alone."""
+        ...
+
+    def parameters(self, recurse: bool = True) -> Any:
+        """The weights, as of nn.Module."""
+        ...
+
+
+class Task(NamedTuple):
+    """What the protocol fixes for every method: the number of classes, the loss, the input's shape (C, H, W)."""
+
+    num_classes: int
+    criterion: Criterion
+    input_shape: tuple[int, int, int]
+
+
+class BatchShape(NamedTuple):
+    """What a draw may depend on: batch size, channels, height and width of the images, and the run's progress."""
+
+    size: int
+    channels: int
+    height: int
+    width: int
+    progress: float = 0.0
+    """Share of the training done, in [0, 1)."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """All randomness of one step.
+
+    branch: which path the step takes ("input", "layer2", ...); static, one compiled graph each, so keep to a handful.
+    tensors: small CPU tensors (lam, permutation, boxes); the trainer moves them to the device.
+    """
+
+    branch: str = ""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+
+class Batch(NamedTuple):
+    """views: what `Method.views` made, each (B, C, H, W) normalised float. labels: (B,) int64."""
+
+    views: tuple[Tensor, ...]
+    labels: Tensor
+
+
+class Loss(NamedTuple):
+    """total: scalar to minimise. parts: named scalars for the record, detached, still tensors (no host sync)."""
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+class Method(nn.Module):
+    """Base class of all methods, and plain training (ERM) itself.
+
+    Hyper-parameters are keyword arguments of the constructor with type, range and default, such as
+    `alpha: Annotated[float, Ge(0)] = 1.0`; configs are checked against that signature without importing torch.
+    A step is `draw` (host, all randomness), `views` (device, no gradient), `loss` (device, pure given its draws).
+    Subclasses override what they need.
+    """
+
+    version: ClassVar[str] = "1"
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    family: ClassVar[str] = "none"
+    """One of: none, input, feature, single-image, saliency, learned, transformer."""
+
+    task: Task
+
+    def setup(self, backbone: Backbone, task: Task) -> None:
+        """Called once before the optimiser is made; build decoders, mixers or teachers here.
+
+        Overrides call `super().setup(...)`. The backbone is not a submodule of the method.
+        """
+        self.task = task
+
+    def draw(self, key: Key, shape: BatchShape) -> Draws:
+        """All randomness of a step, from `key` alone."""
+        return Draws()
+
+    def views(self, images: Tensor, normalise: Normalise, draws: Draws) -> tuple[Tensor, ...]:
+        """Turn cropped and flipped uint8 images (B, C, H, W) into one or more normalised float views."""
+        return (normalise(images),)
+
+    def loss(self, backbone: Backbone, batch: Batch, draws: Draws) -> Loss:
+        """The method's loss. Pure given its draws: no randomness, no host sync, no change of `batch`."""
+        total = self.task.criterion(backbone(batch.views[0]), batch.labels).mean()
+        return Loss(total, {})
+
+    def after_step(self, backbone: Backbone, progress: float) -> None:
+        """Called after each optimiser step: moving-average teachers, schedules. progress is in (0, 1]."""
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Optimiser groups of the method's own parameters; options left out come from the protocol."""
+        own = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [{"params": own}] if own else []
+
+    def skip(self, backbone: Backbone, task: Task) -> str | None:
+        """Why this method cannot run on this backbone, in one sentence; None when it can."""
+        return None
+
+
+def mixed_loss(criterion: Criterion, logits: Tensor, labels: Tensor, permutation: Tensor, lam: Tensor) -> Tensor:
+    """Mean over the batch of lam * L(logits, labels) + (1 - lam) * L(logits, labels[permutation]).
+
+    logits (B, K); labels (B,); permutation (B,); lam () or (B,), the weight of an image's own label, in [0, 1].
+    """
+    own = criterion(logits, labels)
+    partner = criterion(logits, labels[permutation])
+    return (lam * own + (1 - lam) * partner).mean()
