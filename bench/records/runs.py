@@ -1,0 +1,105 @@
+"""What the attempts at one run have recorded, read lazily: the frame of a run at once, its numbers when asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.records.reader import read_record
+
+SCHEMA = 1
+"""Version of the meaning of the lines; written into every `begin`."""
+STATUSES = ("ok", "diverged", "oom", "timeout", "error", "interrupted", "skipped")
+"""How a run can end. A run without an end has the status "incomplete"."""
+TRAIN_FILE = "train.jsonl"
+PREDICTIONS_FILE = "predictions.npz"
+CHECKPOINT_FILE = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run as its deciding attempt recorded it.
+
+    attempt: folder name of the deciding attempt: the newest that ended ok, else the newest. attempts: names of all
+    different attempts, oldest first. spec: `Spec.model_dump(mode="json")`. status: one of STATUSES, or "incomplete"
+    when there is no end. planned: the seeds planned for the run's table row. torn, damaged: as `Lines` has them.
+    """
+
+    run_id: str
+    attempt: str
+    attempts: tuple[str, ...]
+    folder: Path
+    schema: int
+    spec: dict[str, Any]
+    labels: dict[str, str]
+    provenance: dict[str, Any]
+    source_digest: str
+    planned: tuple[int, ...]
+    status: str
+    reason: str
+    seconds: float | None
+    torn: bool
+    damaged: tuple[int, ...]
+
+    @cached_property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The epoch lines in epoch order; of several for one epoch the last."""
+        return list(epochs_of(self._lines).values())
+
+    @cached_property
+    def diagnostics(self) -> dict[str, Any]:
+        """Diagnostic values by name; of several of one name the last."""
+        return {str(line.get("name")): line.get("value") for line in self._lines if line["kind"] == "diagnostic"}
+
+    def metrics(self, evaluator: str) -> list[dict[str, Any]]:
+        """The metric lines (name, value, detail) of an evaluator's newest version, last per name and detail."""
+        files = self.evaluations.get(evaluator)
+        if not files:
+            return []
+        found: dict[str, dict[str, Any]] = {}
+        for line in read_record(files[-1]).lines:
+            if line["kind"] == "metric":
+                key = json.dumps([line.get("name"), line.get("detail") or {}], sort_keys=True)
+                found.pop(key, None)
+                found[key] = line
+        return list(found.values())
+
+    @cached_property
+    def evaluations(self) -> dict[str, list[Path]]:
+        """The record files of each evaluator, oldest version first."""
+        found: dict[str, list[tuple[list[tuple[int, int, str]], Path]]] = {}
+        for path in self.folder.glob("eval-*.jsonl"):
+            name, _, version = path.stem.removeprefix("eval-").rpartition("-")
+            found.setdefault(name, []).append((_version_key(version), path))
+        return {name: [path for _, path in sorted(files)] for name, files in sorted(found.items())}
+
+    @property
+    def predictions(self) -> Path | None:
+        """The per-image predictions of the last epoch, where they were kept."""
+        path = self.folder / PREDICTIONS_FILE
+        return path if path.is_file() else None
+
+    @cached_property
+    def _lines(self) -> list[dict[str, Any]]:
+        return read_record(self.folder / TRAIN_FILE).lines
+
+
+def evaluation_file(folder: Path, name: str, version: str) -> Path:
+    """Where an evaluator of this name and version writes its metrics inside an attempt."""
+    return folder / f"eval-{name}-{version}.jsonl"
+
+
+def epochs_of(lines: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Epoch lines by epoch number, in order; the last line of an epoch wins."""
+    found = {line["epoch"]: line for line in lines if line["kind"] == "epoch" and isinstance(line.get("epoch"), int)}
+    return dict(sorted(found.items()))
+
+
+def _version_key(version: str) -> list[tuple[int, int, str]]:
+    parts = re.split(r"[.]", version)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]

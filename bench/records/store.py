@@ -1,0 +1,96 @@
+"""The folder of records: `<run_id>/<attempt>/` for runs, `speed/<session>.jsonl` for timing sessions.
+
+Attempt and session names are a UTC time and a random suffix, so the folders of many machines merge by copying.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.records.attempt import deciding, read_attempt
+from bench.records.errors import storage
+from bench.records.runs import TRAIN_FILE, RunRecord
+from bench.records.speed import SpeedSession, read_session
+
+SPEED_FOLDER = "speed"
+
+
+class Store:
+    """All records below one folder, such as results/local/records. Reading changes nothing on the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def new_attempt(self, run_id: str) -> Path:
+        """Make and return an empty folder for one attempt at a run. Raises StorageError when it cannot."""
+        while True:
+            folder = self.root / run_id / _unique_name()
+            with storage("cannot make", folder):
+                try:
+                    folder.mkdir(parents=True)
+                except FileExistsError:
+                    continue
+            return folder
+
+    def new_session(self) -> Path:
+        """A fresh file name for a timing session."""
+        return self.root / SPEED_FOLDER / f"{_unique_name()}.jsonl"
+
+    def runs(self) -> list[RunRecord]:
+        """One record a run, in the order of run ids. Copies of one attempt count as one attempt."""
+        grouped: dict[str, list[RunRecord]] = {}
+        for folder in _subfolders(self.root):
+            if folder.name != SPEED_FOLDER:
+                for record in _attempts(folder):
+                    grouped.setdefault(record.run_id, []).append(record)
+        return [_decide(grouped[run_id]) for run_id in sorted(grouped)]
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """The record of one run, None when there is none."""
+        attempts = self.attempts(run_id)
+        return _decide(attempts) if attempts else None
+
+    def attempts(self, run_id: str) -> list[RunRecord]:
+        """Every attempt in the folder of one run, oldest first."""
+        return sorted(_attempts(self.root / run_id), key=lambda record: record.attempt)
+
+    def sessions(self) -> list[SpeedSession]:
+        """All timing sessions, oldest first."""
+        return [read_session(path) for path in sorted((self.root / SPEED_FOLDER).glob("*.jsonl"))]
+
+
+def _decide(attempts: list[RunRecord]) -> RunRecord:
+    ordered = sorted(attempts, key=lambda record: (record.attempt, str(record.folder)))
+    if len(ordered) > 1:
+        ordered = list({_content(record): record for record in reversed(ordered)}.values())[::-1]
+    return replace(deciding(ordered), attempts=tuple(record.attempt for record in ordered))
+
+
+def _content(record: RunRecord) -> str:
+    path = record.folder / TRAIN_FILE
+    with storage("cannot read", path):
+        return hashlib.blake2b(path.read_bytes()).hexdigest() if path.is_file() else str(record.folder)
+
+
+def _attempts(folder: Path) -> Iterator[RunRecord]:
+    for attempt in _subfolders(folder):
+        yield read_attempt(attempt)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    with storage("cannot read", folder):
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+        except FileNotFoundError:
+            return []
+
+
+def _unique_name() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ") + f"-{secrets.token_hex(4)}"
