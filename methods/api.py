@@ -157,6 +157,11 @@ class Method(nn.Module):
     def after_step(self, backbone: Backbone, progress: float) -> None:
         """Called after each optimiser step: moving-average teachers, schedules. progress is in (0, 1]."""
 
+    def diagnostics(self, backbone: Backbone, batch: Batch, key: Key) -> dict[str, Tensor]:
+        """Numbers about the trained method for the record, named; called once after training in eval mode without
+        gradient. batch holds un-mixed views; each value is a float scalar tensor."""
+        return {}
+
     def param_groups(self) -> list[dict[str, Any]]:
         """Optimiser groups of the method's own parameters; options left out come from the protocol."""
         own = [parameter for parameter in self.parameters() if parameter.requires_grad]
