@@ -38,6 +38,12 @@ def metric_key(name: str, detail: Mapping[str, Any]) -> str:
     return f"{name} {canonical_json(dict(detail))}"
 
 
+def distinct(setting: str, values: Sequence[Any]) -> None:
+    """BadInput where a list setting is empty or names something twice."""
+    if not values or len(set(values)) != len(values):
+        raise BadInput(f"{setting} needs one or more different values, not {list(values)}")
+
+
 class EvalFeed(Protocol):
     """One split in a fixed order (bench.data implements it)."""
 

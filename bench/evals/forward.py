@@ -1,0 +1,63 @@
+"""Running a trained network over a split: evaluation mode, float32, no gradient, nothing left changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.evals.api import Context, EvalFeed, Transform
+
+
+class Predictions(NamedTuple):
+    """What a network says about a split, in the split's order, on the CPU."""
+
+    logits: Tensor
+    """(N, K) float32."""
+    labels: Tensor
+    """(N,) int64."""
+
+    def top1(self) -> np.ndarray:
+        """Predicted class of each image (N,): uint8 up to 256 classes, else uint16."""
+        return self.logits.argmax(dim=1).numpy().astype(np.uint8 if self.logits.shape[1] <= 256 else np.uint16)
+
+
+@contextmanager
+def evaluation_mode(backbone: nn.Module, device: torch.device) -> Iterator[None]:
+    """Dropout off, BatchNorm on its running statistics, autocast off; each module's own mode comes back at the end."""
+    modes = [(module, module.training) for module in backbone.modules()]
+    backbone.eval()
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def predictions(context: Context, split: str = "test", *, batch_size: int = 512) -> Predictions:
+    """Logits of every image of a split, one pass."""
+    return predict(context, context.split(split), None, batch_size)
+
+
+def predict(context: Context, feed: EvalFeed, transform: Transform | None, batch_size: int) -> Predictions:
+    """Logits of every image of a feed after `transform`, one pass."""
+    logits, labels = [], []
+    with evaluation_mode(context.backbone, context.device), torch.inference_mode():
+        for images, targets in feed.batches(batch_size, transform):
+            logits.append(context.backbone(context.normalise(images)).float())
+            labels.append(targets)
+    return Predictions(torch.cat(logits).cpu(), torch.cat(labels).cpu())
+
+
+def accuracy(context: Context, feed: EvalFeed, transform: Transform | None, batch_size: int) -> float:
+    """Share of images whose largest logit is the label's."""
+    hits = torch.zeros((), dtype=torch.int64, device=context.device)
+    with evaluation_mode(context.backbone, context.device), torch.inference_mode():
+        for images, targets in feed.batches(batch_size, transform):
+            hits += (context.backbone(context.normalise(images)).argmax(dim=1) == targets).sum()
+    return hits.item() / feed.size

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.errors import BadInput
+from bench.evals.api import Context, Transform
+from bench.evals.clean import Clean
+from bench.evals.forward import evaluation_mode, predictions
+from bench.evals.tensor_feed import TensorFeed
+
+
+def normalise(images: Tensor) -> Tensor:
+    return (images.float() / 255 - 0.25) / 0.5
+
+
+def random_feed(size: int, channels: int, side: int, classes: int) -> TensorFeed:
+    generator = np.random.default_rng(5)
+    images = torch.from_numpy(generator.integers(0, 256, (size, channels, side, side), dtype=np.uint8))
+    return TensorFeed(images, torch.from_numpy(generator.integers(0, classes, size)))
+
+
+def context_of(feed: TensorFeed, classes: int, net: nn.Module | None = None) -> Context:
+    if net is None:
+        inputs = feed.images[0].numel()
+        net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, classes))
+        generator = np.random.default_rng(6)
+        net[1].weight.data = torch.from_numpy(generator.normal(size=(classes, inputs)) / inputs**0.5).float()
+        net[1].bias.data = torch.from_numpy(generator.normal(size=classes) / 10).float()
+    return Context(net, normalise, {"test": feed}, classes, torch.device("cpu"), seed=0)
+
+
+class Counting(TensorFeed):
+    """Counts the images it has served."""
+
+    seen = 0
+
+    def batches(self, batch_size: int, transform: Transform | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in super().batches(batch_size, transform):
+            self.seen += len(images)
+            yield images, labels
+
+
+def test_metrics_and_resume() -> None:
+    plain = random_feed(90, 1, 4, 7)
+    feed = Counting(plain.images, plain.labels)
+    context = context_of(feed, 7)
+    metrics = list(Clean(batch_size=40).evaluate(context, {}))
+    assert [metric.key for metric in metrics] == Clean().plan(context)
+    assert [metric.name for metric in metrics] == [
+        "top1", "top5", "nll", "brier", "ece_15", "ece_15_floor", "confidence_gap"
+    ]  # fmt: skip
+    done = {metric.key: metric.value for metric in metrics[:3]}
+    assert list(Clean().evaluate(context, done)) == metrics[3:]
+    feed.seen = 0
+    assert list(Clean().evaluate(context, {metric.key: metric.value for metric in metrics})) == []
+    assert feed.seen == 0
+
+
+def test_top5_needs_more_than_five_classes() -> None:
+    context = context_of(random_feed(10, 1, 4, 5), 5)
+    assert "top5" not in {metric.name for metric in Clean().evaluate(context, {})}
+
+
+def test_predictions_follow_the_split_and_not_the_batch_size() -> None:
+    feed = random_feed(33, 3, 4, 4)
+    context = context_of(feed, 4)
+    ours = predictions(context, batch_size=10)
+    with torch.no_grad():
+        expected = context.backbone(context.normalise(feed.images))
+    torch.testing.assert_close(ours.logits, expected)
+    assert torch.equal(ours.labels, feed.labels)
+    assert ours.top1().dtype == np.uint8
+    assert ours.top1().tolist() == expected.argmax(dim=1).tolist()
+    assert ours._replace(logits=torch.zeros(2, 257)).top1().dtype == np.uint16
+
+
+def test_evaluation_mode_leaves_modes_and_statistics_as_they_were() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
+    net[1].eval()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    predictions(context_of(random_feed(8, 1, 4, 3), 3, net), batch_size=4)
+    assert [module.training for module in net] == [True, False, True, True]
+    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    with pytest.raises(ZeroDivisionError), evaluation_mode(net, torch.device("cpu")):
+        assert not net.training
+        raise ZeroDivisionError
+    assert net.training
+
+
+def test_evaluation_is_float32_inside_an_outer_autocast() -> None:
+    context = context_of(random_feed(8, 1, 4, 3), 3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = predictions(context)
+    assert torch.equal(inside.logits, predictions(context).logits)
+
+
+def test_a_missing_split_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="no validation split .* has: test"):
+        list(Clean(split="validation").evaluate(context_of(random_feed(8, 1, 4, 3), 3), {}))
