@@ -141,6 +141,10 @@ class ProtocolSpec(Section):
             raise ValueError("schedule: step needs milestones")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones must increase")
+        for exception in self.exceptions:
+            for key in exception.set:
+                if key not in type(self).model_fields or key == "exceptions":
+                    raise ValueError(f"exceptions: '{key}' is not a protocol key")
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 0:
             raise ValueError(f"warmup_epochs {self.warmup_epochs} leaves nothing of {self.epochs} epochs")
         return self

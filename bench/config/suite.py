@@ -1,0 +1,150 @@
+"""A suite: axes over data, backbones, protocols, methods and seeds, expanded into one spec a run."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from bench.config.folders import ConfigFolders, find_suite
+from bench.config.overrides import Overrides, parse_overrides
+from bench.config.sections import Resolved, resolve_method, resolve_section
+from bench.config.validation import validated
+from bench.config.yaml_file import YamlFile, read_yaml
+from bench.errors import BadInput
+from bench.spec import Labels, MethodSpec, PositiveInt, ProtocolSpec, Section, Spec
+
+Names = str | tuple[str, ...]
+
+
+class SpeedSettings(Section):
+    """One interleaved timing session: every round times `steps` steps of every method, in a rotating order."""
+
+    rounds: Annotated[int, Field(ge=3)] = 20
+    steps: PositiveInt = 4
+    warmup: PositiveInt = 3
+
+
+class SuiteFile(Section):
+    """What a file in configs/suite may say."""
+
+    title: str
+    note: str = ""
+    data: Names
+    backbone: Names
+    protocol: Names
+    methods: Names
+    """Arms by name, or "all" for every file in configs/method."""
+    seeds: PositiveInt | tuple[Annotated[int, Field(ge=0)], ...]
+    """How many seeds (0, 1, ...), or which."""
+    evals: Names = ("clean",)
+    speed: SpeedSettings | Literal["none"] = "none"
+    base: str = "erm"
+    """The arm that differences and step-time ratios are taken to."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Overrides as of --set, such as `method.stage: 2`; they apply to the arms that have the key."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a suite: its spec (without data digest) and where each key came from, by section."""
+
+    spec: Spec
+    title: str
+    origins: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite ready to run."""
+
+    name: str
+    path: Path
+    file: SuiteFile
+    folders: ConfigFolders
+    planned: list[Planned] = field(default_factory=list)
+
+    @property
+    def evals(self) -> list[str]:
+        """Names of the evaluator settings in configs/eval."""
+        return _as_list(self.file.evals)
+
+
+def load_suite(given: str, set_options: Overrides) -> Suite:
+    """Read a suite by path or name, apply overrides and expand it. BadInput names file, line and key."""
+    path, folders = find_suite(given)
+    source = read_yaml(path)
+    return expand_suite(path.stem, source, folders, set_options)
+
+
+def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_options: Overrides) -> Suite:
+    """A suite from its file's values."""
+    values = dict(source.values)
+    given = values.get("set")
+    if isinstance(given, dict):
+        in_file = parse_overrides(given, source.where("set"))
+        if in_file.axes:
+            raise BadInput(f"{source.where('set')}: '{next(iter(in_file.axes))}' is an axis, write it at the top level")
+    else:
+        in_file = Overrides(str(source.path))
+    values.update({axis: [value] if isinstance(value, str) else value for axis, value in set_options.axes.items()})
+    where = lambda key: "--set" if key in set_options.axes else source.where(key)  # noqa: E731
+    file = validated(SuiteFile, values, where)
+    layers = [in_file, set_options]
+    sections = {
+        kind: [resolve_section(kind, item, where(kind), folders, layers) for item in _as_list(getattr(file, kind))]
+        for kind in ("data", "backbone", "protocol")
+    }
+    names = folders.names("method") if file.methods == "all" else _as_list(file.methods)
+    for repeated in {item for item in names if names.count(item) > 1}:
+        raise BadInput(f"{where('methods')}: method '{repeated}' stands twice")
+    arms = [resolve_method(item, where("methods"), folders, layers) for item in names]
+    _all_used(arms, layers)
+    for item in _as_list(file.evals):
+        folders.get("eval", item, where("evals"))
+    seeds = list(range(file.seeds)) if isinstance(file.seeds, int) else list(file.seeds)
+    if len(set(seeds)) != len(seeds):
+        raise BadInput(f"{where('seeds')}: a seed stands twice")
+    planned = [
+        _planned(data, backbone, protocol, arm, seed)
+        for data, backbone, protocol in itertools.product(*sections.values())
+        for seed in seeds
+        for arm in arms
+    ]
+    if not planned:
+        raise BadInput(f"{source.path}: plans no run (an empty list of methods, seeds, data, backbones or protocols)")
+    return Suite(name, source.path, file, folders, planned)
+
+
+def _planned(
+    data: Resolved[Any], backbone: Resolved[Any], protocol: Resolved[ProtocolSpec], arm: Resolved[MethodSpec], seed: int
+) -> Planned:
+    own = tuple(e for e in protocol.spec.exceptions if e.method == arm.spec.implementation)
+    spec = Spec(
+        data=data.spec,
+        backbone=backbone.spec,
+        protocol=protocol.spec.model_copy(update={"exceptions": own}),
+        method=arm.spec,
+        seed=seed,
+        labels=Labels(data=data.name, backbone=backbone.name, protocol=protocol.name, method=arm.name),
+    )
+    sections = {"data": data, "backbone": backbone, "protocol": protocol, "method": arm}
+    return Planned(spec, arm.title, {name: section.origins for name, section in sections.items()})
+
+
+def _all_used(arms: list[Resolved[MethodSpec]], layers: list[Overrides]) -> None:
+    known = {key for arm in arms for key in arm.spec.parameters}
+    for layer in layers:
+        for key in layer.keys.get("method", {}):
+            if key not in known:
+                raise BadInput(
+                    f"{layer.source}: no method of this suite has a parameter '{key}'; "
+                    f"there are: {', '.join(sorted(known)) or 'none'}"
+                )
+
+
+def _as_list(names: Any) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

@@ -1,0 +1,1 @@
+"""One run, from spec to finished record."""

@@ -1,0 +1,43 @@
+"""Run one evaluator on one trained backbone into its record file, continuing where an earlier attempt stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.env import provenance
+from bench.evals.api import Context, metric_key
+from bench.evals.registry import EvalArm
+from bench.records import RecordWriter, read_record
+from bench.run.execute import Stopped
+
+
+def evaluate_arm(
+    arm: EvalArm, context: Context, file: Path, source_digest: str, stopping: Callable[[], bool]
+) -> None:
+    """Append the metrics that `file` does not hold yet, each as soon as it is known, and an end line."""
+    earlier = read_record(file).lines
+    done = {
+        metric_key(line["name"], line["detail"]): line["value"] for line in earlier if line["kind"] == "metric"
+    }
+    evaluator = arm.build()
+    with RecordWriter(file) as record:
+        record.append(
+            "begin",
+            eval=arm.name,
+            title=arm.title,
+            evaluator=arm.evaluator,
+            version=arm.version,
+            settings=arm.settings,
+            digest=arm.digest,
+            source_digest=source_digest,
+            provenance=provenance(context.device.type),
+            done=len(done),
+            time=time.time(),
+        )
+        for metric in evaluator.evaluate(context, done):
+            record.append("metric", name=metric.name, value=metric.value, detail=metric.detail)
+            if stopping():
+                raise Stopped
+        record.append("end", status="ok")

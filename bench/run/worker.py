@@ -1,0 +1,148 @@
+"""A worker process: takes tasks as JSON lines on stdin, answers events as JSON lines on stdout.
+
+Imports are slow and many runs share them, so a worker takes run after run. Its parent replaces it after a failure.
+When its parent goes away (stdin closes) or asks it to stop (SIGTERM), it saves the run's state and leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.errors import BadInput
+from bench.evals.api import Context
+from bench.evals.registry import EvalArm
+from bench.records import StorageError
+from bench.run.build import build_method, pick_device, splits_for
+from bench.run.evaluation import evaluate_arm
+from bench.run.execute import Stopped, train_run
+from bench.run.finished import load_trained
+from bench.data.normalise import Normaliser
+from bench.data.open import Splits
+from bench.speed.session import time_methods
+from bench.spec import Spec
+
+
+def serve() -> int:
+    """Work until stdin closes. Everything printed by libraries goes to stderr, stdout carries events only."""
+    events = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker = Worker(events)
+    signal.signal(signal.SIGTERM, lambda *_: worker.stop.set())
+    threading.Thread(target=worker.read_tasks, daemon=True).start()
+    worker.run()
+    return 0
+
+
+class Worker:
+    """One process's loop over tasks."""
+
+    def __init__(self, events: Any) -> None:
+        self.events = events
+        self.stop = threading.Event()
+        self.tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
+
+    def read_tasks(self) -> None:
+        """Runs in a thread: hand tasks on; a closed stdin means stop."""
+        for line in sys.stdin:
+            self.tasks.put(json.loads(line))
+        self.stop.set()
+        self.tasks.put(None)
+
+    def run(self) -> None:
+        """Take tasks until told to stop; leave after a failure, since its cause may linger in the process."""
+        self.send({"event": "ready"})
+        while not self.stop.is_set() and (task := self.tasks.get()) is not None:
+            if not self.handle(task):
+                return
+
+    def send(self, event: dict[str, Any]) -> None:
+        """One event to the parent; a parent that is gone does not matter."""
+        try:
+            self.events.write(json.dumps(event) + "\n")
+        except (BrokenPipeError, ValueError):
+            self.stop.set()
+
+    def handle(self, task: dict[str, Any]) -> bool:
+        """Do one task; False when this process should not take another one."""
+        started = time.monotonic()
+        try:
+            status, reason = self.time_speed(task) if task["task"] == "speed" else self.train_and_evaluate(task)
+        except Stopped:
+            self.send({"event": "done", "status": "interrupted", "reason": "stopped", "seconds": 0.0})
+            return False
+        except (BadInput, StorageError) as error:
+            status, reason = "error", str(error)
+        except torch.cuda.OutOfMemoryError as error:
+            status, reason = "oom", str(error).splitlines()[0]
+        except Exception as error:
+            Path(task["folder"]).joinpath("error.txt").write_text(traceback.format_exc())
+            status, reason = "error", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        self.send({"event": "done", "status": status, "reason": reason, "seconds": time.monotonic() - started})
+        return status in ("ok", "skipped", "diverged")
+
+    def train_and_evaluate(self, task: dict[str, Any]) -> tuple[str, str | None]:
+        """Train unless that is done already, then what evaluations are missing."""
+        spec = Spec.model_validate(task["spec"], strict=False)
+        folder = Path(task["folder"])
+        device = pick_device(task["device"])
+        torch.set_num_threads(task["threads"])
+        splits = splits_for(spec.data.model_dump_json(), str(device))
+        report = lambda event: self.send({"event": "progress", **event})  # noqa: E731
+        if task["train"]:
+            status = train_run(
+                spec, build_method(spec.method), splits, folder, device, task["source_digest"], task["planned"],
+                task["checkpoint_seconds"], report, self.stop.is_set,
+            )  # fmt: skip
+            if status != "ok":
+                return status, None
+        failures = [failure for arm in task["evals"] if (failure := self.evaluate(arm, spec, folder, splits, device))]
+        return ("error", "; ".join(failures)) if failures else ("ok", None)
+
+    def evaluate(
+        self, arm: dict[str, Any], spec: Spec, folder: Path, splits: Splits, device: torch.device
+    ) -> str | None:
+        """Record one evaluator's metrics; returns why it failed, None when it did not."""
+        backbone = load_trained(spec, folder, splits, device)
+        normalise = Normaliser(spec.data.mean, spec.data.std).to(device)
+        facts = splits.facts
+        context = Context(
+            backbone, normalise, splits.evaluation, facts.num_classes, device, spec.seed, facts.class_names
+        )
+        chosen = EvalArm(**arm["arm"])
+        try:
+            evaluate_arm(chosen, context, Path(arm["file"]), arm["source_digest"], self.stop.is_set)
+        except BadInput as error:
+            return f"{chosen.name}: {error}"
+        return None
+
+    def time_speed(self, task: dict[str, Any]) -> tuple[str, str | None]:
+        """One timing session over several specs of a cell."""
+        specs = [Spec.model_validate(spec, strict=False) for spec in task["specs"]]
+        device = pick_device(task["device"])
+        torch.set_num_threads(task["threads"])
+        splits = splits_for(specs[0].data.model_dump_json(), str(device))
+
+        def report(event: dict[str, Any]) -> None:
+            if self.stop.is_set():
+                raise Stopped
+            self.send({"event": "progress", **event})
+
+        time_methods(
+            Path(task["file"]), specs, lambda spec: build_method(spec.method), splits, device, task["settings"],
+            task["source_digests"], report,
+        )  # fmt: skip
+        return "ok", None
+
+

@@ -1,0 +1,1 @@
+"""Many runs: what is to be done, who does it, what it came to. Never imports torch."""

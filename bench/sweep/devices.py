@@ -1,0 +1,54 @@
+"""How many workers, and what each of them sees of the machine. Asks the driver, not torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Workers:
+    """environments: one a worker. device: what each worker calls its device. threads: CPU threads a worker."""
+
+    environments: list[dict[str, str]]
+    device: str
+    threads: int
+
+
+def plan_workers(device: str, workers: int | None, threads: int | None) -> Workers:
+    """One worker a GPU where there are any (device "auto" or "cuda"); else one worker a core with one thread each.
+
+    workers above the number of GPUs share them in turns. A given "cuda:N" or "cpu" is used as it is.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpus = visible_gpus() if device in ("auto", "cuda") else []
+    if gpus:
+        count = workers or len(gpus)
+        each = threads or max(1, cores // count)
+        environments = [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)], **_limits(each)} for index in range(count)]
+        return Workers(environments, "cuda", each)
+    on_gpu = device.startswith("cuda")
+    count = workers or (1 if on_gpu else max(1, cores // (threads or 1)))
+    each = threads or (max(1, cores // count))
+    return Workers([_limits(each)] * count, device, each)
+
+
+def visible_gpus() -> list[str]:
+    """Indices or UUIDs of the GPUs that this process may use."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip() and name.strip() != "-1"]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    try:
+        command = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.split() if done.returncode == 0 else []
+
+
+def _limits(threads: int) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}

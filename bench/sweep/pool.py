@@ -1,0 +1,156 @@
+"""Worker processes that take runs; a failure of one run never reaches another."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+STOP_SECONDS = 30.0
+"""How long a worker may take to save its run's state when asked to stop."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """What happened to a task: kind "start", "progress" or "done" with the worker's fields."""
+
+    kind: str
+    task: dict[str, Any]
+    fields: dict[str, Any]
+
+
+class Pool:
+    """`workers` processes at most, each with its own devices; iterate `run` for the events of all of them."""
+
+    def __init__(self, environments: list[dict[str, str]], timeout: float | None = None) -> None:
+        self._slots = [_Slot(environment, timeout) for environment in environments]
+
+    def run(self, tasks: list[dict[str, Any]]) -> Iterator[Event]:
+        """Do all tasks; ends when all are done. Closing the iterator (Ctrl-C) stops the workers, state saved."""
+        waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        for task in tasks:
+            waiting.put(task)
+        events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        slots = self._slots[: max(1, min(len(self._slots), len(tasks)))]
+        threads = [threading.Thread(target=slot.work, args=(waiting, events), daemon=True) for slot in slots]
+        for thread in threads:
+            thread.start()
+        running = len(threads)
+        try:
+            while running:
+                event = events.get()
+                if event is None:
+                    running -= 1
+                else:
+                    yield event
+        finally:
+            for slot in slots:
+                slot.stop()
+            for thread in threads:
+                thread.join(STOP_SECONDS)
+            for slot in slots:
+                slot.kill()
+
+
+class _Slot:
+    """A place for one worker process at a time."""
+
+    def __init__(self, environment: dict[str, str], timeout: float | None) -> None:
+        self._environment = {**os.environ, **environment}
+        self._timeout = timeout
+        self._process: subprocess.Popen[str] | None = None
+        self._stopping = threading.Event()
+
+    def work(
+        self, waiting: queue.SimpleQueue[dict[str, Any]], events: queue.SimpleQueue[Event | None]
+    ) -> None:
+        """Take tasks until none is left; runs in a thread."""
+        try:
+            while not self._stopping.is_set():
+                try:
+                    task = waiting.get_nowait()
+                except queue.Empty:
+                    break
+                events.put(Event("start", task, {}))
+                events.put(Event("done", task, self._do(task, events)))
+        finally:
+            self.stop()
+            events.put(None)
+
+    def stop(self) -> None:
+        """Close the worker's stdin, which tells it to save and leave."""
+        self._stopping.set()
+        process = self._process
+        if process is not None and process.stdin is not None:
+            try:
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+
+    def kill(self) -> None:
+        """End a worker that has not left by itself."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def _do(self, task: dict[str, Any], events: queue.SimpleQueue[Event | None]) -> dict[str, Any]:
+        log = Path(task["folder"]) / "log.txt"
+        process = self._ready_process()
+        timed_out = threading.Event()
+        timer = threading.Timer(self._timeout or 0, lambda: (timed_out.set(), process.kill()))
+        if self._timeout:
+            timer.start()
+        try:
+            return self._converse(process, task, events)
+        except (BrokenPipeError, EOFError, ValueError):
+            code = process.wait()
+            self._process = None
+            if timed_out.is_set():
+                return {"status": "timeout", "reason": f"took longer than {self._timeout:g} s", "lost": True}
+            if self._stopping.is_set():
+                return {"status": "interrupted", "reason": "stopped", "lost": False}
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            return {"status": "error", "reason": f"its worker process {how} (see {log})", "lost": True}
+        finally:
+            timer.cancel()
+
+    def _converse(
+        self, process: subprocess.Popen[str], task: dict[str, Any], events: queue.SimpleQueue[Event | None]
+    ) -> dict[str, Any]:
+        stdin, stdout = _pipes(process)
+        stdin.write(json.dumps(task) + "\n")
+        stdin.flush()
+        for line in stdout:
+            fields = json.loads(line)
+            if fields["event"] == "done":
+                if fields["status"] not in ("ok", "skipped", "diverged"):
+                    process.wait()
+                    self._process = None
+                return fields
+            events.put(Event(fields["event"], task, fields))
+        raise EOFError
+
+    def _ready_process(self) -> subprocess.Popen[str]:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "bench.cli", "worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=self._environment,
+                text=True,
+                start_new_session=True,  # Ctrl-C is for the parent, which then asks its workers to save and leave
+            )
+        return self._process
+
+
+def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
+    if process.stdin is None or process.stdout is None:
+        raise EOFError
+    return process.stdin, process.stdout

@@ -1,0 +1,1 @@
+"""The one trainer, the same for every method."""

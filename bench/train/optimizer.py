@@ -1,0 +1,57 @@
+"""The optimiser from timm's factory, over the backbone's and the method's parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2, list_optimizers, param_groups_layer_decay, param_groups_weight_decay
+from torch import nn
+
+from bench.errors import BadInput, nearest
+from bench.spec import ProtocolSpec
+from methods.api import Method
+
+
+def build_optimizer(protocol: ProtocolSpec, model: nn.Module, method: Method) -> torch.optim.Optimizer:
+    """timm's optimiser by name. "sgd" honours `nesterov` (timm's own "sgd" is always Nesterov, "momentum" never)."""
+    name = protocol.optimizer.lower()
+    if name in ("sgd", "momentum"):
+        name = "sgd" if protocol.nesterov else "momentum"
+    elif name not in list_optimizers():
+        hint = nearest(name, list_optimizers())
+        raise BadInput(f"protocol.optimizer: timm has no optimiser '{protocol.optimizer}'; {hint}")
+    groups = [*_backbone_groups(protocol, model), *({"lr_scale": 1.0, **group} for group in method.param_groups())]
+    try:
+        return create_optimizer_v2(
+            groups,
+            opt=name,
+            lr=protocol.learning_rate,
+            weight_decay=protocol.weight_decay,
+            momentum=protocol.momentum,
+        )
+    except (TypeError, ValueError, AssertionError, ImportError, RuntimeError) as error:
+        raise BadInput(f"protocol.optimizer: timm cannot build '{protocol.optimizer}' ({error})") from None
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its rate: `rate` times the group's lr_scale (layer decay, a method's own groups)."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("lr_scale", 1.0)
+
+
+def _backbone_groups(protocol: ProtocolSpec, model: nn.Module) -> list[dict[str, Any]]:
+    decay, all_decay = protocol.weight_decay, protocol.decay_norm_and_bias
+    named = getattr(model, "no_weight_decay", None)
+    spared: set[str] = set(named()) if callable(named) and not all_decay else set()
+    if protocol.layer_decay is not None:
+        return param_groups_layer_decay(
+            model,
+            decay,
+            no_weight_decay_list=spared,
+            weight_decay_exclude_1d=not all_decay,
+            layer_decay=protocol.layer_decay,
+        )
+    if all_decay:
+        return [{"params": [parameter for parameter in model.parameters() if parameter.requires_grad]}]
+    return param_groups_weight_decay(model, decay, no_weight_decay_list=spared)

@@ -1,0 +1,209 @@
+"""One run's training state and its epoch loop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor, nn
+
+from bench.backbones.adapter import TimmBackbone
+from bench.backbones.build import build_backbone
+from bench.data.normalise import Normaliser
+from bench.data.open import Splits
+from bench.rng import DROPOUT, METHOD, stream
+from bench.spec import Spec
+from bench.train.criterion import build_criterion
+from bench.train.optimizer import build_optimizer, set_learning_rate
+from bench.train.schedule import learning_rate
+from bench.train.step import Precision, TrainStep, compiled_step
+from methods.api import BatchShape, Draws, Loss, Method, Task
+
+FINITE_CHECK_STEPS = 200
+"""Steps between checks for NaN; each check waits for the device."""
+
+
+class Diverged(Exception):
+    """The loss is NaN or infinite."""
+
+
+class Skipped(Exception):
+    """The method says that it cannot run here, and why."""
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """loss: mean total. parts: means of the loss's named parts. learning_rate: of the last step."""
+
+    loss: float
+    parts: dict[str, float]
+    learning_rate: float
+
+
+class RunningMeans:
+    """Means of named scalars that stay on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, scalars: dict[str, Tensor]) -> None:
+        """Count one value of each name in; names may come and go with the branch."""
+        for name, value in scalars.items():
+            value = value.detach().float()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def values(self) -> dict[str, float]:
+        """The means so far; waits for the device."""
+        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Sums and counts, to continue the means in a resumed epoch."""
+        return {"sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state_dict."""
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+
+
+class Training:
+    """Everything that a run trains with. epoch and step are the next to be done, from 0."""
+
+    def __init__(self, spec: Spec, method: Method, splits: Splits, device: torch.device) -> None:
+        self.spec = spec
+        self.protocol = protocol = spec.effective_protocol
+        self.device = device
+        self.feed = splits.train
+        data = spec.data
+        classes = splits.facts.num_classes
+        self.backbone: TimmBackbone = build_backbone(spec.backbone, classes, data.channels, data.resolution, spec.seed)
+        self.memory_format = torch.channels_last if protocol.channels_last else torch.contiguous_format
+        self.backbone.to(device=device, memory_format=self.memory_format)
+        self.normalise = Normaliser(data.mean, data.std).to(device)
+        shape = (data.channels, data.resolution, data.resolution)
+        task = Task(classes, build_criterion(protocol, classes), shape)
+        if reason := method.skip(self.backbone, task):
+            raise Skipped(reason)
+        method.setup(self.backbone, task)
+        self.method = method.to(device)
+        self.optimizer = build_optimizer(protocol, self.backbone.model, self.method)
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self.precision = Precision(protocol, device)
+        self.average = ModelEmaV3(self.backbone, decay=protocol.ema_decay) if protocol.ema_decay else None
+        self.step_module = TrainStep(self.backbone, self.method)
+        self.compiled = compiled_step(self.step_module, protocol.compile)
+        self.steps_per_epoch = max(1, self.feed.steps(protocol.batch_size))
+        self.epoch = 0
+        self.step = 0
+        self.means = RunningMeans()
+
+    @property
+    def ranked(self) -> nn.Module:
+        """The weights that are evaluated and ranked: raw, or their moving average."""
+        if self.protocol.rank_weights == "ema" and self.average is not None:
+            return self.average.module
+        return self.backbone
+
+    def batches(self, epoch: int) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        """The micro-batches of each step of an epoch from `self.step` on: uint8 images and labels on the device."""
+        parts = self.protocol.accumulation
+        epoch_feed = self.feed.epoch(self.spec.seed, epoch, self.protocol.batch_size, start_step=self.step)
+        for images, labels in epoch_feed:
+            yield list(zip(images.chunk(parts), labels.chunk(parts), strict=True))
+
+    def draws(self, epoch: int, step: int, micro: int, images: Tensor) -> Draws:
+        """The method's draws of one micro-batch, on the device."""
+        size, channels, height, width = images.shape
+        progress = (epoch + step / self.steps_per_epoch) / self.protocol.epochs
+        key = stream(self.spec.seed, METHOD, epoch, step, micro)
+        drawn = self.method.draw(key, BatchShape(size, channels, height, width, progress))
+        return Draws(drawn.branch, {k: v.to(self.device, non_blocking=True) for k, v in drawn.tensors.items()})
+
+    @torch.no_grad()
+    def views(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
+        """The method's normalised views in the protocol's memory format."""
+        made = self.method.views(images, self.normalise, draws)
+        return tuple(view.contiguous(memory_format=self.memory_format) for view in made)
+
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor, draws: Draws) -> Loss:
+        """Forward under the protocol's precision."""
+        with self.precision.autocast():
+            return self.compiled(views, labels, draws.branch, draws.tensors)
+
+    def update(self, epoch: int, step: int) -> float:
+        """Clip, step the optimiser with this step's learning rate, update averages; returns the rate."""
+        done = epoch * self.steps_per_epoch + step
+        rate = learning_rate(self.protocol, done, self.steps_per_epoch)
+        set_learning_rate(self.optimizer, rate)
+        scaler = self.precision.scaler
+        if self.protocol.clip_grad_norm is not None:
+            scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.parameters, self.protocol.clip_grad_norm)
+        scaler.step(self.optimizer)
+        scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.backbone, step=done)
+        self.method.after_step(self.backbone, (done + 1) / (self.protocol.epochs * self.steps_per_epoch))
+        return rate
+
+    def forward_backward(self, epoch: int, step: int, micro_batches: list[tuple[Tensor, Tensor]]) -> Iterator[Loss]:
+        """Accumulate the gradients of one step, a micro-batch at a time; yields each micro-batch's loss."""
+        for micro, (images, labels) in enumerate(micro_batches):
+            torch.manual_seed(stream(self.spec.seed, DROPOUT, epoch, step, micro).integer())
+            draws = self.draws(epoch, step, micro, images)
+            loss = self.loss(self.views(images, draws), labels, draws)
+            self.precision.scaler.scale(loss.total / len(micro_batches)).backward()
+            yield loss
+
+    def run_epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochResult:
+        """Train one epoch, or the rest of it after a resume. on_step is called after each step; a checkpoint made
+        there continues with the next step. Diverged when the loss is not finite.
+        """
+        self.step_module.train()
+        rate = math.nan
+        for step, micro_batches in enumerate(self.batches(self.epoch), start=self.step):
+            for loss in self.forward_backward(self.epoch, step, micro_batches):
+                self.means.add({"total": loss.total, **loss.parts})
+            rate = self.update(self.epoch, step)
+            self.step = step + 1
+            if step % FINITE_CHECK_STEPS == FINITE_CHECK_STEPS - 1:
+                self._check_finite(step)
+            on_step()
+        self._check_finite(self.steps_per_epoch - 1)
+        parts = self.means.values()
+        self.epoch, self.step, self.means = self.epoch + 1, 0, RunningMeans()
+        return EpochResult(parts.pop("total"), parts, rate)
+
+    def _check_finite(self, step: int) -> None:
+        if not math.isfinite(self.means.values()["total"]):
+            raise Diverged(f"the training loss is not finite in epoch {self.epoch + 1}, by step {step + 1}")
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs to give the same numbers as one that was never stopped."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "means": self.means.state_dict(),
+            "backbone": self.backbone.state_dict(),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state_dict of the same spec."""
+        self.backbone.load_state_dict(state["backbone"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.precision.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.means.load_state_dict(state["means"])
+        self.epoch, self.step = int(state["epoch"]), int(state["step"])
