@@ -1,0 +1,25 @@
+"""Distribution functions from scipy.special: importing scipy.stats would cost more than a table may take."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+
+def t_quantile(df: int, probability: float) -> float:
+    """Quantile of Student's t with `df` degrees of freedom."""
+    return float(_special().stdtrit(df, probability))
+
+
+def noncentral_t_cdf(df: int, shift: float, value: float) -> float:
+    """P(T <= value) for the noncentral t with `df` degrees of freedom and noncentrality `shift`."""
+    return float(_special().nctdtr(df, shift, value))
+
+
+def fair_coin_cdf(successes: int, tosses: int) -> float:
+    """P(Binomial(tosses, 1/2) <= successes)."""
+    return float(_special().bdtr(successes, tosses, 0.5))
+
+
+def _special() -> Any:
+    return importlib.import_module("scipy.special")
