@@ -1,5 +1,6 @@
 """Intervals and differences for few seeds. NumPy and scipy.special only, imported when first needed."""
 
+from bench.stats.comparison import Comparison, compare, equal_spread_probability
 from bench.stats.differences import (
     BySeed,
     Variance,
@@ -16,9 +17,12 @@ __all__ = [
     "LEVEL",
     "POWER",
     "BySeed",
+    "Comparison",
     "Interval",
     "Variance",
+    "compare",
     "detectable_difference",
+    "equal_spread_probability",
     "interquartile_range",
     "mean",
     "mean_interval",

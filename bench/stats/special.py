@@ -21,5 +21,10 @@ def fair_coin_cdf(successes: int, tosses: int) -> float:
     return float(_special().bdtr(successes, tosses, 0.5))
 
 
+def chi_square_tail(df: int, value: float) -> float:
+    """P(X > value) for the chi-square distribution with `df` degrees of freedom."""
+    return float(_special().chdtrc(df, value))
+
+
 def _special() -> Any:
     return importlib.import_module("scipy.special")
