@@ -8,6 +8,7 @@ from bench.records.runs import (
     SCHEMA,
     STATUSES,
     TRAIN_FILE,
+    Evaluation,
     RunRecord,
     evaluation_file,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "SCHEMA",
     "STATUSES",
     "TRAIN_FILE",
+    "Evaluation",
     "Lines",
     "RecordWriter",
     "RunRecord",

@@ -12,7 +12,7 @@ from bench.records.line import decode, intact
 from bench.records.reader import read_raw
 from bench.records.runs import STATUSES, TRAIN_FILE, RunRecord
 
-_FRAME = re.compile(rb'"kind":"(?:begin|end)"')
+_FRAME = re.compile(rb'"kind":"(?:begin|resume|end)"')
 
 
 def read_attempt(folder: Path) -> RunRecord:
@@ -25,7 +25,7 @@ def read_attempt(folder: Path) -> RunRecord:
         if not intact(text):
             damaged.append(number)
         elif _FRAME.search(text) and (line := decode(text)):
-            if line["kind"] == "begin":
+            if line["kind"] in ("begin", "resume"):
                 begin, end = line, None
             elif line["kind"] == "end":
                 end = line

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.records.reader import read_record
 
@@ -19,6 +19,13 @@ STATUSES = ("ok", "diverged", "oom", "timeout", "error", "interrupted", "skipped
 TRAIN_FILE = "train.jsonl"
 PREDICTIONS_FILE = "predictions.npz"
 CHECKPOINT_FILE = "checkpoint.pt"
+
+
+class Evaluation(NamedTuple):
+    """One evaluator's record of one run: its begin line ({} when there is none) and its metric lines."""
+
+    begin: dict[str, Any]
+    metrics: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -58,16 +65,24 @@ class RunRecord:
 
     def metrics(self, evaluator: str) -> list[dict[str, Any]]:
         """The metric lines (name, value, detail) of an evaluator's newest version, last per name and detail."""
-        files = self.evaluations.get(evaluator)
-        if not files:
-            return []
+        return self.evaluation(evaluator).metrics
+
+    def evaluation(self, evaluator: str) -> Evaluation:
+        """What an evaluator's newest version has recorded so far; empty when there is none."""
+        begin: dict[str, Any] = {}
         found: dict[str, dict[str, Any]] = {}
-        for line in read_record(files[-1]).lines:
-            if line["kind"] == "metric":
+        for line in self._evaluation_lines(evaluator):
+            if line["kind"] == "begin":
+                begin = line
+            elif line["kind"] == "metric":
                 key = json.dumps([line.get("name"), line.get("detail") or {}], sort_keys=True)
                 found.pop(key, None)
                 found[key] = line
-        return list(found.values())
+        return Evaluation(begin, list(found.values()))
+
+    def _evaluation_lines(self, evaluator: str) -> list[dict[str, Any]]:
+        files = self.evaluations.get(evaluator)
+        return read_record(files[-1]).lines if files else []
 
     @cached_property
     def evaluations(self) -> dict[str, list[Path]]:

@@ -66,7 +66,8 @@ def test_without_an_end_a_run_is_incomplete_and_a_resumed_one_counts_from_its_la
     with RecordWriter(folder / "train.jsonl") as writer:
         writer.append("end", status="interrupted", reason="Ctrl-C", seconds=1.0)
     assert (record := Store(tmp_path).runs()[0]).status == "interrupted" and record.reason == "Ctrl-C"
-    write_attempt(folder, epochs=0, status=None, source_digest="s2")
+    with RecordWriter(folder / "train.jsonl") as writer:
+        writer.append("resume", run_id=RUN, schema=1, spec={"protocol": {"epochs": 2}}, source_digest="s2")
     assert (record := Store(tmp_path).runs()[0]).status == "incomplete" and record.source_digest == "s2"
     with RecordWriter(folder / "train.jsonl") as writer:
         writer.append("epoch", epoch=0, test={"top1": 0.9})
@@ -177,6 +178,10 @@ def test_metrics_last_line_per_key_and_newest_version(tmp_path):
         (line["name"], line["detail"].get("severity"), line["value"]) for line in record.metrics("corruption-small")
     ]
     assert found == [("corruption_top1", 2, 0.3), ("corruption_top1", 1, 0.4), ("nll", None, None)]
+    assert record.evaluation("corruption-small").begin == {} and record.evaluation("none") == ({}, [])
+    with RecordWriter(evaluation_file(folder, "corruption-small", "10")) as writer:
+        writer.append("begin", digest="d", title="Small")
+    assert record.evaluation("corruption-small").begin == {"kind": "begin", "digest": "d", "title": "Small"}
     assert [path.name for path in record.evaluations["corruption-small"]] == [
         "eval-corruption-small-9.jsonl",
         "eval-corruption-small-10.jsonl",
