@@ -1,0 +1,138 @@
+"""AugMix: an image mixed with augmented copies of itself, and consistency between two such mixes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+
+from methods.api import Backbone, Batch, BatchShape, Draws, Loss, Method, Normalise
+from methods.ops.augmix_operations import run_chains
+from methods.ops.augmix_plan import Plan, draw_plan, schedule
+from methods.ops.keys import Key
+
+RANDOM_DEPTH = 3
+
+
+class AugMix(Method):
+    """Mix each image with chains of augmentations of itself; make the predictions on two such mixes and the image agree.
+
+    Definition: per image and view, `width` chains of operations, w ~ Dirichlet(alpha, ..., alpha) and m ~ Beta(alpha,
+    alpha); the view is (1 - m) * x + m * sum_i w_i * chain_i(x). A chain takes U{1, 2, 3} steps (depth -1) or `depth`
+    steps; each step draws one of nine operations (rotate, shear x and y, translate x and y, autocontrast, equalize,
+    posterize, solarize), a level U(0.1, severity) on a scale of 10 and a fair sign. Full strength is 30 degrees, 0.3,
+    a third of the side, 4 bits fewer than 4, and a threshold 256 below 256. The label is unchanged. With jsd the
+    network sees the image and two views in one batch of 3 B; the loss is L(clean logits, y) + jsd_weight * the
+    Jensen-Shannon divergence of the three predictions: the mean over them of KL(p || mixture), averaged over the batch,
+    with the mixture clamped to at least 1e-7. Without jsd it is L on one view.
+
+    Defaults: severity 3, width 3, random depth, weight 12, those of the official CIFAR code (severity 1 for ImageNet).
+
+    Differences from the official code: operations run in batches on uint8 tensors of any size, with the same results as
+    PIL level by level, and images that are not square shift by a third of their own side. The mix is made from pixels
+    before normalisation, which is the same because the weights sum to 1. The divergence is computed from log
+    probabilities, so that a prediction that underflows to 0 has a finite gradient. Normalisation is the data set's.
+
+    Traps: all draws are per image; libraries that draw once a call share them within a batch. Operations that overlap
+    the ImageNet-C corruptions (colour, contrast, brightness, sharpness) are left out: they would make robustness scores
+    unfair. With jsd a step costs three times as much. On a CPU, images of 224 pixels are faster one by one through PIL.
+    Autocontrast and equalize depend on the whole image, so chains are run after the crop, as in the official code.
+    Warps need float64 on the device. depth 0 takes no step and gives back the image.
+    """
+
+    title = "AugMix"
+    paper = (
+        "Hendrycks et al., AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty, ICLR 2020, "
+        "arXiv 1912.02781"
+    )
+    family = "single-image"
+
+    def __init__(
+        self,
+        *,
+        severity: Annotated[int, Ge(1), Le(10)] = 3,
+        width: Annotated[int, Ge(1)] = 3,
+        depth: Annotated[int, Ge(-1)] = -1,
+        alpha: Annotated[float, Gt(0)] = 1.0,
+        jsd: bool = True,
+        jsd_weight: Annotated[float, Ge(0)] = 12.0,
+    ) -> None:
+        super().__init__()
+        self.severity = severity
+        self.width = width
+        self.depth = depth
+        self.alpha = alpha
+        self.jsd = jsd
+        self.jsd_weight = jsd_weight
+
+    @property
+    def augmented_views(self) -> int:
+        """Views besides the clean image: two with jsd, else one."""
+        return 2 if self.jsd else 1
+
+    @property
+    def steps(self) -> int:
+        """Most steps that a chain takes."""
+        return RANDOM_DEPTH if self.depth < 0 else self.depth
+
+    def draw(self, key: Key, shape: BatchShape) -> Draws:
+        """weights: (V, width, B) float32, sums over width to 1. m: (V, B) float32. The rest: see `schedule`."""
+        views = self.augmented_views
+        generator = key.fold("mix").generator()
+        weights = generator.dirichlet(np.full(self.width, self.alpha), (views, shape.size)).swapaxes(1, 2)
+        strength = generator.beta(self.alpha, self.alpha, (views, shape.size))
+        plan = self.plan(key, shape)
+        return Draws(
+            tensors={
+                "weights": torch.from_numpy(weights.astype(np.float32)),
+                "m": torch.from_numpy(strength.astype(np.float32)),
+                **schedule(plan, shape.size, shape.height, shape.width),
+            }
+        )
+
+    def plan(self, key: Key, shape: BatchShape) -> Plan:
+        """What the chains of a step do; chain k of image i in view v has index (v * width + k) * B + i."""
+        return draw_plan(
+            key.fold("chains").generator(),
+            chains=self.augmented_views * self.width * shape.size,
+            steps=self.steps,
+            random_depth=self.depth < 0,
+            severity=self.severity,
+        )
+
+    def views(self, images: Tensor, normalise: Normalise, draws: Draws) -> tuple[Tensor, ...]:
+        """The clean images (with jsd only) and the mixed views."""
+        weights, strength = draws["weights"], draws["m"]
+        views, width, _ = weights.shape
+        chains = run_chains(images, draws.tensors, self.steps).view(views, width, *images.shape)
+        clean = images.float()
+        mixed = torch.zeros(views, *images.shape, device=images.device)
+        for chain in range(width):
+            mixed += weights[:, chain, :, None, None, None] * chains[:, chain]
+        share = strength[:, :, None, None, None]
+        augmented = tuple(normalise(view) for view in (1 - share) * clean + share * mixed)
+        return (normalise(images), *augmented) if self.jsd else augmented
+
+    def loss(self, backbone: Backbone, batch: Batch, draws: Draws) -> Loss:
+        """One pass over all views; the divergence only with jsd."""
+        if not self.jsd:
+            return super().loss(backbone, batch, draws)
+        logits = backbone(torch.cat(batch.views)).chunk(len(batch.views))
+        classification = self.task.criterion(logits[0], batch.labels).mean()
+        divergence = jensen_shannon(logits)
+        total = classification + self.jsd_weight * divergence
+        return Loss(total, {"classification": classification.detach(), "jsd": divergence.detach()})
+
+
+def jensen_shannon(logits: tuple[Tensor, ...]) -> Tensor:
+    """Jensen-Shannon divergence of several predictions (B, K) each, mean over the batch, () float32, in nats.
+
+    The mixture is clamped to at least 1e-7 (Hendrycks et al. 2020, equation 2 and official code).
+    """
+    log_p = torch.stack([F.log_softmax(prediction.float(), dim=1) for prediction in logits])
+    log_mixture = log_p.exp().mean(0).clamp(1e-7, 1).log()
+    return (log_p.exp() * (log_p - log_mixture)).sum(-1).mean()
