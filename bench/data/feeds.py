@@ -1,0 +1,66 @@
+"""What training and evaluation are fed with, whatever the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from bench.data.facts import DataFacts
+
+Transform = Callable[[Tensor, Tensor], Tensor]
+"""(uint8 images (B, C, H, W) at their native size, their positions in the split (B,) int64, both on the device) to
+images of the same shape, uint8 or floating in [0, 255]. It may write into what it is given."""
+
+
+class TrainFeed(Protocol):
+    """The training images, `size` of them."""
+
+    size: int
+
+    def steps(self, batch_size: int) -> int:
+        """Batches an epoch: size // batch_size (a last partial batch is dropped), but 1 for a split below a batch."""
+        ...
+
+    def epoch(self, seed: int, epoch: int, batch_size: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of an epoch from a step on: uint8 (B, C, resolution, resolution), cropped and flipped; labels (B,).
+
+        Both on the device; labels int64. Order, crops and flips hang on (seed, epoch) and each image's position in the
+        split alone.
+        """
+        ...
+
+
+class EvalFeed(Protocol):
+    """One evaluation split in its fixed order."""
+
+    size: int
+    labels: Tensor
+    """(size,) int64 on the CPU, in the order of the batches."""
+    native: tuple[int, int, int] | None
+    """(C, H, W) of what a transform is given."""
+
+    def batches(self, batch_size: int, transform: Transform | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """uint8 images (B, C, resolution, resolution) and labels (B,) int64 on the device; the last may be smaller.
+
+        `transform` is applied before images are resized to the resolution; floating images that it gives stay so.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Splits:
+    """evaluation has "test" always and "validation" where data.validation is above 0."""
+
+    train: TrainFeed
+    evaluation: Mapping[str, EvalFeed]
+    facts: DataFacts
+
+
+def steps_per_epoch(size: int, batch_size: int) -> int:
+    """Full batches of an epoch, but 1 for a split smaller than a batch."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size {batch_size} is not positive")
+    return max(1, size // batch_size)
