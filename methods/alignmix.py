@@ -46,8 +46,8 @@ class AlignMix(Method):
 
     Decoder (AlignMixup/AE): the authors released no code for it, so this is a reading of the paper. In the batches
     whose maps are mixed the decoder reconstructs the normalised images from the clean maps, before mixing; loss +
-    reconstruction_weight * mean squared error trains decoder and encoder. In the other batches the encoder sees no clean
-    image and nothing is reconstructed. The classifier never sees a decoded image.
+    reconstruction_weight * mean squared error trains decoder and encoder. In the other batches the encoder sees no
+    clean image and nothing is reconstructed. The classifier never sees a decoded image.
 
     Traps: under global average pooling and a linear layer alignment to the first image is the same function as the
     control, and alignment to the second is too as far as the rows of R sum to 1; `diagnostics` says how much it did.
@@ -77,7 +77,7 @@ class AlignMix(Method):
         aligned: bool = True,
         decoder: bool = False,
         reconstruction_weight: Annotated[float, Ge(0)] = 1.0,
-        decoder_width: Annotated[int, Ge(1)] = 256,
+        decoder_width: Annotated[int, Ge(1)] = 64,
     ) -> None:
         super().__init__()
         self.alpha = alpha
@@ -133,7 +133,7 @@ class AlignMix(Method):
         if self.decoder is None:
             return Loss(total, {})
         if draws.branch == INPUT:
-            return Loss(total + _zero_of(self.decoder, total), {})
+            return Loss(total + _zero_of(self.decoder), {})
         reconstruction = functional.mse_loss(self.decoder(clean[0]).float(), images.float())
         return Loss(total + self.reconstruction_weight * reconstruction, {"reconstruction": reconstruction.detach()})
 
@@ -165,13 +165,13 @@ class AlignMix(Method):
         return first.shape[2] * sinkhorn(cost, self.epsilon, self.iterations, self.stopping, self.tolerance)
 
     def diagnostics(self, backbone: Backbone, batch: Batch, key: Key) -> dict[str, Tensor]:
-        """ "alignment effect to_first" and "... to_second" at lam = 0.5 and a keyed permutation; none for the control."""
+        """alignment_effect_to_first and ..._to_second at lam = 0.5 and a keyed permutation; none for the control."""
         if not self.aligned:
             return {}
         (images,) = batch.views
         permutation = draw_permutation(key, len(images)).to(images.device)
         effects = self.alignment_effect(backbone, images, permutation, torch.tensor(0.5, device=images.device))
-        return {f"alignment effect {branch}": effect for branch, effect in effects.items()}
+        return {f"alignment_effect_{branch}": effect for branch, effect in effects.items()}
 
     @torch.no_grad()
     def alignment_effect(
@@ -179,8 +179,8 @@ class AlignMix(Method):
     ) -> dict[str, Tensor]:
         """|Z - Z'| / |Z'| by direction ("to_first", "to_second"), Z the logits and Z' those with R = identity.
 
-        images: (B, C, H, W) normalised. permutation: (B,) int64. lam: () float32. Norms are over the whole batch; the
-        scalars are float32 and at least 0, which means that alignment does nothing. The backbone's mode is the caller's.
+        images: (B, C, H, W) normalised. permutation: (B,) int64. lam: () float32. Norms are over the whole batch. The
+        scalars are float32; 0 means that alignment does nothing. The backbone's mode is the caller's concern.
         """
         control = AlignMix(aligned=False)
 
@@ -208,9 +208,9 @@ class AlignMix(Method):
         return f"{reason}; stage={deepest} ({backbone.stages[deepest]}, {height}x{width}) works"
 
 
-def _zero_of(module: nn.Module, like: Tensor) -> Tensor:
+def _zero_of(module: nn.Module) -> Tensor:
     """Zero that depends on all parameters: DDP wants a gradient for every one in every step."""
-    return sum((parameter.sum() * 0.0 for parameter in module.parameters()), like.new_zeros(()))
+    return 0 * torch.stack([parameter.sum() for parameter in module.parameters()]).sum()
 
 
 def _map_size(backbone: Backbone, task: Task, stage: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ SMALLEST_WIDTH = 16
 
 
 class Decoder(nn.Module):
-    """Feature maps (B, in_channels, h, w) to images (B, C, H, W) of `output_shape` (C, H, W), without bound on the values.
+    """Feature maps (B, in_channels, h, w) to images (B, C, H, W) of `output_shape` (C, H, W), of unbounded values.
 
     A 1x1 convolution to `width` channels, then ceil(log2(reduction)) times: nearest-neighbour upsampling to twice the
     size (at last to exactly H x W), 3x3 convolution to half the width (not below 16), group norm with one group, ReLU;
@@ -51,7 +52,8 @@ class Decoder(nn.Module):
 
 
 def _convolution(in_channels: int, out_channels: int, kernel: int, generator: torch.Generator) -> nn.Conv2d:
-    convolution = nn.utils.skip_init(nn.Conv2d, in_channels, out_channels, kernel, padding=kernel // 2)
+    skipped = nn.utils.skip_init(nn.Conv2d, in_channels, out_channels, kernel, padding=kernel // 2)
+    convolution = cast(nn.Conv2d, skipped)
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu", generator=generator)
-    nn.init.zeros_(convolution.bias)
+    nn.init.zeros_(cast(Tensor, convolution.bias))
     return convolution

@@ -19,10 +19,10 @@ def sinkhorn(
 
     cost: (B, n, m), finite, any float dtype. epsilon: weight of the entropy, in the cost's units, above 0.
     iterations: at most so many, one being a pass over the rows followed by one over the columns, from zero potentials.
-    stopping: when to end, by the change of the row potentials u over one iteration, sum_i |u_i - u_i'|, in the cost's
-    units. "fixed": never early. "tolerance": each problem stays as it is once its change is below `tolerance`, on the
-    device, and does not depend on the rest of the batch. "official": all stop once the mean change of the batch is below
-    `tolerance`, as in the AlignMix code; the host waits for the device in every iteration, so no CUDA graph can hold it.
+    stopping: when to end, by how far an iteration moves the row potentials u, sum_i |u_i - u_i'|, in the cost's units.
+    "fixed": never early. "tolerance": each problem stays as it is once it moves by less than `tolerance`; decided on
+    the device and apart from the rest of the batch. "official": all stop once the batch mean is below `tolerance`, as
+    in the AlignMix code; the host waits for the device in every iteration, so no CUDA graph can hold it.
 
     Returns (B, n, m) float32, non-negative, sum 1; the columns sum to 1/m to rounding, the rows to 1/n as far as the
     iterations got. Computed in float32 whatever autocast says and detached: there is no gradient to the cost.
