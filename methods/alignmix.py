@@ -50,7 +50,9 @@ class AlignMix(Method):
     clean image and nothing is reconstructed. The classifier never sees a decoded image.
 
     Traps: under global average pooling and a linear layer alignment to the first image is the same function as the
-    control, and alignment to the second is too as far as the rows of R sum to 1; `diagnostics` says how much it did.
+    control, and alignment to the second is too as far as the rows of R sum to 1. A norm after the pooling
+    (timm's ConvNeXt) does not change that; a norm, non-linearity or block before the pooling does. After the last block
+    of a ViT that classifies by its class token alignment does nothing at all. `diagnostics` says how much it did.
     At the official cost of a trained network the rows are far from converged after 100 iterations. alpha 0 is lam = 1,
     which leaves the image as it is in the input and "to_first" branches but is A R in "to_second".
     """

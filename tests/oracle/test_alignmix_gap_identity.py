@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from methods.alignmix import TO_FIRST, TO_SECOND, AlignMix
-from tests.oracle.alignmix_checks import DIRECTIONS, TinyBackbone, batch, draws, task
+from methods.api import FeatureMap
+from tests.oracle.alignmix_checks import DIRECTIONS, TinyBackbone, batch, draws, task, uneven_maps
 
 WIDTH, CLASSES = 6, 5
 
@@ -89,3 +90,15 @@ def test_an_earlier_stage_breaks_the_identity(branch: str) -> None:
     value, gradient = losses_and_gradients(pooled(), branch, stage=0, epsilon=0.5, iterations=5000)
     assert value > 1e-4
     assert gradient > 1e-3
+
+
+@pytest.mark.parametrize("branch", DIRECTIONS)
+def test_a_head_that_reads_only_the_class_token_never_sees_alignment(branch: str) -> None:
+    maps, token = uneven_maps(6, WIDTH, 9, "grid").view(6, WIDTH, 3, 3), uneven_maps(6, 1, WIDTH, "token")
+    drawn = draws(branch)
+    tokens = [
+        AlignMix(aligned=aligned).mix_features(FeatureMap(maps, token), branch, drawn["permutation"], drawn["lam"])
+        for aligned in (True, False)
+    ]
+    assert torch.equal(tokens[0].prefix, tokens[1].prefix)
+    assert not torch.allclose(tokens[0].spatial, tokens[1].spatial)
