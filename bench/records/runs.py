@@ -68,10 +68,20 @@ class RunRecord:
         return self.evaluation(evaluator).metrics
 
     def evaluation(self, evaluator: str) -> Evaluation:
-        """What an evaluator's newest version has recorded so far; empty when there is none."""
+        """What an evaluator's newest version has recorded so far (read once); empty when there is none."""
+        if evaluator not in self._evaluated:
+            self._evaluated[evaluator] = self._evaluation(evaluator)
+        return self._evaluated[evaluator]
+
+    @cached_property
+    def _evaluated(self) -> dict[str, Evaluation]:
+        return {}
+
+    def _evaluation(self, evaluator: str) -> Evaluation:
         begin: dict[str, Any] = {}
         found: dict[str, dict[str, Any]] = {}
-        for line in self._evaluation_lines(evaluator):
+        files = self.evaluations.get(evaluator)
+        for line in read_record(files[-1]).lines if files else []:
             if line["kind"] == "begin":
                 begin = line
             elif line["kind"] == "metric":
@@ -79,10 +89,6 @@ class RunRecord:
                 found.pop(key, None)
                 found[key] = line
         return Evaluation(begin, list(found.values()))
-
-    def _evaluation_lines(self, evaluator: str) -> list[dict[str, Any]]:
-        files = self.evaluations.get(evaluator)
-        return read_record(files[-1]).lines if files else []
 
     @cached_property
     def evaluations(self) -> dict[str, list[Path]]:

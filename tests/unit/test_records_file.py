@@ -28,7 +28,8 @@ def test_lines_come_back_in_order(tmp_path):
     lines, torn, damaged = read_record(tmp_path / "deep" / "folder" / "train.jsonl")
     assert [line["kind"] for line in lines] == ["begin", "epoch", "epoch", "epoch", "end"]
     assert lines[2] == {"kind": "epoch", "epoch": 1, "train_loss": 0.25, "test": {"top1": 0.1}}
-    assert not torn and damaged == []
+    assert not torn
+    assert damaged == []
 
 
 def test_every_truncation_is_read_and_continued(tmp_path):
@@ -79,7 +80,8 @@ def test_random_bytes_never_raise(tmp_path):
     for length in (0, 1, 5, 64, 4096):
         path.write_bytes(chooser.randbytes(length))
         lines, torn, damaged = read_record(path)
-        assert lines == [] and (torn or damaged or length == 0)
+        assert lines == []
+        assert torn or damaged or length == 0
 
 
 def test_a_missing_file_has_no_lines_but_an_unreadable_one_is_an_error(tmp_path):
@@ -146,9 +148,11 @@ with RecordWriter(Path(sys.argv[1])) as writer:
     count, message = done.stdout.strip().split(" ", 1)
     assert message == f"cannot write {path}: File too large"
     lines, torn, damaged = read_record(path)
-    assert [line.get("epoch") for line in lines] == [*range(int(count)), None] and int(count) > 3
+    assert [line.get("epoch") for line in lines] == [*range(int(count)), None]
+    assert int(count) > 3
     assert lines[-1] == {"kind": "end", "status": "error"}
-    assert not torn and damaged == [int(count) + 1]
+    assert not torn
+    assert damaged == [int(count) + 1]
 
 
 def test_a_killed_writer_leaves_only_finished_lines(tmp_path):
@@ -164,10 +168,13 @@ with RecordWriter(Path(sys.argv[1])) as writer:
             print("go", flush=True)
 """
     with subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, cwd=ROOT) as child:
-        assert child.stdout is not None and child.stdout.readline() == b"go\n"
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"go\n"
         child.kill()
     lines, _, damaged = read_record(path)
-    assert damaged == [] and [line["epoch"] for line in lines] == list(range(len(lines))) and len(lines) >= 21
+    assert damaged == []
+    assert [line["epoch"] for line in lines] == list(range(len(lines)))
+    assert len(lines) >= 21
 
 
 def test_the_example_in_the_schema_is_a_valid_line():

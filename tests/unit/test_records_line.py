@@ -25,7 +25,9 @@ NAMES = st.text(min_size=1).filter(lambda name: name not in ("crc", "kind", "non
 @given(st.dictionaries(NAMES, VALUES, max_size=5))
 def test_any_json_value_survives_exactly(fields):
     raw = encode("thing", fields)
-    assert raw.endswith(b"\n") and raw.count(b"\n") == 1 and raw.isascii()
+    assert raw.endswith(b"\n")
+    assert raw.count(b"\n") == 1
+    assert raw.isascii()
     assert decode(raw[:-1]) == {"kind": "thing", **fields}
 
 
@@ -75,7 +77,8 @@ def test_every_flip_of_every_bit_is_detected():
     for position in range(len(raw)):
         for bit in range(8):
             raw[position] ^= 1 << bit
-            assert not intact(bytes(raw)) and decode(bytes(raw)) is None
+            assert not intact(bytes(raw))
+            assert decode(bytes(raw)) is None
             raw[position] ^= 1 << bit
     assert decode(bytes(raw)) is not None
 

@@ -33,7 +33,8 @@ def test_attempt_names_sort_by_time_and_never_collide(tmp_path, monkeypatch):
     assert all(folder.is_dir() and folder.parent == tmp_path / RUN for folder in folders)
     assert all(re.fullmatch(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}", folder.name) for folder in folders)
     times = [folder.name.split("-")[0] for folder in folders]
-    assert times == sorted(times) and len(set(folders)) == 20
+    assert times == sorted(times)
+    assert len(set(folders)) == 20
     names = iter([folders[0].name, folders[1].name, "fresh"])
     monkeypatch.setattr(store_module, "_unique_name", lambda: next(names))
     assert store.new_attempt(RUN).name == "fresh"
@@ -47,17 +48,23 @@ def test_a_finished_run(tmp_path):
     assert (record.run_id, record.attempt, record.attempts) == (RUN, folder.name, (folder.name,))
     assert (record.status, record.reason, record.seconds) == ("ok", "", 2.5)
     assert (record.schema, record.source_digest, record.planned) == (1, "s1", (0, 1))
-    assert record.spec["protocol"] == {"epochs": 2} and record.labels == labels
-    assert record.provenance == {"torch_build": "2.6"} and record.folder == folder
+    assert record.spec["protocol"] == {"epochs": 2}
+    assert record.labels == labels
+    assert record.provenance == {"torch_build": "2.6"}
+    assert record.folder == folder
     assert [line["test"]["top1"] for line in record.epochs] == [0.5, 0.6]
-    assert record.predictions is None and record.diagnostics == {} and record.metrics("clean") == []
+    assert record.predictions is None
+    assert record.diagnostics == {}
+    assert record.metrics("clean") == []
     (folder / "predictions.npz").write_bytes(b"x")
     assert record.predictions == folder / "predictions.npz"
-    assert store.run(RUN) == record and store.run("ff" * 8) is None
+    assert store.run(RUN) == record
+    assert store.run("ff" * 8) is None
 
 
 def test_an_empty_or_missing_store_has_no_runs(tmp_path):
-    assert Store(tmp_path / "none").runs() == [] and Store(tmp_path / "none").sessions() == []
+    assert Store(tmp_path / "none").runs() == []
+    assert Store(tmp_path / "none").sessions() == []
 
 
 def test_without_an_end_a_run_is_incomplete_and_a_resumed_one_counts_from_its_last_begin(tmp_path):
@@ -65,16 +72,19 @@ def test_without_an_end_a_run_is_incomplete_and_a_resumed_one_counts_from_its_la
     assert Store(tmp_path).runs()[0].status == "incomplete"
     with RecordWriter(folder / "train.jsonl") as writer:
         writer.append("end", status="interrupted", reason="Ctrl-C", seconds=1.0)
-    assert (record := Store(tmp_path).runs()[0]).status == "interrupted" and record.reason == "Ctrl-C"
+    assert (record := Store(tmp_path).runs()[0]).status == "interrupted"
+    assert record.reason == "Ctrl-C"
     with RecordWriter(folder / "train.jsonl") as writer:
         writer.append("resume", run_id=RUN, schema=1, spec={"protocol": {"epochs": 2}}, source_digest="s2")
-    assert (record := Store(tmp_path).runs()[0]).status == "incomplete" and record.source_digest == "s2"
+    assert (record := Store(tmp_path).runs()[0]).status == "incomplete"
+    assert record.source_digest == "s2"
     with RecordWriter(folder / "train.jsonl") as writer:
         writer.append("epoch", epoch=0, test={"top1": 0.9})
         writer.append("epoch", epoch=1, test={"top1": 0.95})
         writer.append("end", status="ok", seconds=1.0)
     record = Store(tmp_path).runs()[0]
-    assert record.status == "ok" and [line["test"]["top1"] for line in record.epochs] == [0.9, 0.95]
+    assert record.status == "ok"
+    assert [line["test"]["top1"] for line in record.epochs] == [0.9, 0.95]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,8 @@ def test_the_newest_ok_attempt_decides_else_the_newest(tmp_path, statuses, decid
     store = Store(tmp_path)
     folders = [write_attempt(store.new_attempt(RUN), status=status, reason_key=i) for i, status in enumerate(statuses)]
     [record] = store.runs()
-    assert record.attempt == folders[deciding].name and record.attempts == tuple(folder.name for folder in folders)
+    assert record.attempt == folders[deciding].name
+    assert record.attempts == tuple(folder.name for folder in folders)
     assert store.run(RUN) == record
     assert [attempt.attempt for attempt in store.attempts(RUN)] == [folder.name for folder in folders]
 
@@ -98,7 +109,8 @@ def test_copied_folders_change_nothing(tmp_path):
     shutil.copytree(tmp_path / RUN, tmp_path / f"{RUN} (copy)")
     shutil.copytree(second, second.with_name(second.name + " (copy)"))
     assert store.runs()[0].attempts == (first.name, second.name)
-    assert store.runs()[0].status == before[0].status and len(store.runs()) == 1
+    assert store.runs()[0].status == before[0].status
+    assert len(store.runs()) == 1
 
 
 def test_merging_two_machines_by_copying_gives_the_union(tmp_path):
@@ -123,12 +135,17 @@ def test_damage_to_the_record_of_an_ok_run_is_not_trusted(tmp_path):
     assert (record.status, record.damaged) == (
         "incomplete",
         (3,),
-    ) and record.reason == "damaged lines in train.jsonl: 3"
+    )
+    assert record.reason == "damaged lines in train.jsonl: 3"
     healed = b"".join([*lines[:2], b"torn by a crash\n", *lines[2:]])
     path.write_bytes(healed)
-    assert (record := Store(tmp_path).runs()[0]).status == "ok" and record.damaged == (3,) and not record.torn
+    assert (record := Store(tmp_path).runs()[0]).status == "ok"
+    assert record.damaged == (3,)
+    assert not record.torn
     path.write_bytes(healed[:-5])
-    assert (record := Store(tmp_path).runs()[0]).status == "incomplete" and record.torn and record.damaged == (3,)
+    assert (record := Store(tmp_path).runs()[0]).status == "incomplete"
+    assert record.torn
+    assert record.damaged == (3,)
 
 
 def test_exceptions_of_the_protocol_count_when_epochs_are_checked(tmp_path):
@@ -160,7 +177,8 @@ def test_strange_fields_are_tolerated(tmp_path):
     (Store(tmp_path).root / "empty folder").mkdir()
     [record] = Store(tmp_path).runs()
     assert (record.schema, record.spec, record.labels, record.planned, record.epochs) == (0, {}, {}, (), [])
-    assert record.status == "error" and record.reason == "ended with the unknown status 'melted'"
+    assert record.status == "error"
+    assert record.reason == "ended with the unknown status 'melted'"
 
 
 def test_metrics_last_line_per_key_and_newest_version(tmp_path):
@@ -178,7 +196,8 @@ def test_metrics_last_line_per_key_and_newest_version(tmp_path):
         (line["name"], line["detail"].get("severity"), line["value"]) for line in record.metrics("corruption-small")
     ]
     assert found == [("corruption_top1", 2, 0.3), ("corruption_top1", 1, 0.4), ("nll", None, None)]
-    assert record.evaluation("corruption-small").begin == {} and record.evaluation("none") == ({}, [])
+    assert record.evaluation("corruption-small").begin == {}
+    assert record.evaluation("none") == ({}, [])
     with RecordWriter(evaluation_file(folder, "corruption-small", "10")) as writer:
         writer.append("begin", digest="d", title="Small")
     assert record.evaluation("corruption-small").begin == {"kind": "begin", "digest": "d", "title": "Small"}
@@ -205,11 +224,15 @@ def test_speed_sessions(tmp_path):
         writer.append("sample", arm="a1", label="erm", round=0, seconds=0.02)
         writer.append("sample", arm="a1", label="erm", round=1, seconds=0.03)
     [session] = store.sessions()
-    assert session.name == path.stem and session.status == "incomplete" and session.begin["hardware"] == "box"
-    assert [sample["seconds"] for sample in session.samples] == [0.02, 0.03] and session.arms["a1"]["label"] == "erm"
+    assert session.name == path.stem
+    assert session.status == "incomplete"
+    assert session.begin["hardware"] == "box"
+    assert [sample["seconds"] for sample in session.samples] == [0.02, 0.03]
+    assert session.arms["a1"]["label"] == "erm"
     with RecordWriter(path) as writer:
         writer.append("end", status="ok", reason="")
-    assert store.sessions()[0].status == "ok" and store.runs() == []
+    assert store.sessions()[0].status == "ok"
+    assert store.runs() == []
 
 
 def test_the_records_package_imports_neither_torch_nor_numpy():

@@ -51,7 +51,9 @@ def test_equal_spread_at_its_borders(methods, expected):
 def test_equal_spreads_are_pooled():
     methods = study(np.random.default_rng(1), [1.0, 1.0, 1.0, 1.0], 5, rho=0.5)
     found = compare(methods, "m0")
-    assert found.pooled and found.variance == paired_variance(methods) and list(found.intervals) == ["m1", "m2", "m3"]
+    assert found.pooled
+    assert found.variance == paired_variance(methods)
+    assert list(found.intervals) == ["m1", "m2", "m3"]
     assert found.intervals["m2"] == paired_difference(methods["m2"], methods["m0"], found.variance)
 
 
@@ -62,7 +64,9 @@ def test_unequal_spreads_use_each_methods_own_differences():
     assert not found.pooled
     expected = scipy_stats.ttest_rel(list(methods["m2"].values()), list(methods["m0"].values())).confidence_interval()
     interval = found.intervals["m2"]
-    assert interval is not None and (interval.low, interval.high) == pytest.approx(expected) and interval.df == 5
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx(expected)
+    assert interval.df == 5
     assert found.intervals["one run"] == paired_difference({0: 3.0}, methods["m0"], found.variance)
 
 
@@ -72,7 +76,8 @@ def test_no_spread_at_all_in_a_difference_is_no_certainty():
     assert not found.pooled
     assert mean_interval([0.1, 0.1]) == (0.1, 0.1, 0.1, 1, 2)
     interval = found.intervals["a"]
-    assert interval is not None and interval.high - interval.low > 1
+    assert interval is not None
+    assert interval.high - interval.low > 1
 
 
 def test_without_the_reference_nothing_is_compared():

@@ -30,7 +30,8 @@ def interaction_mean_square(values: dict[str, dict[int, float]]) -> float:
 def test_paired_variance_of_a_complete_table(methods, seeds):
     values = study(np.random.default_rng(methods), methods, seeds, rho=0.4)
     found = paired_variance(values)
-    assert found is not None and found.df == (methods - 1) * (seeds - 1)
+    assert found is not None
+    assert found.df == (methods - 1) * (seeds - 1)
     assert found.value == pytest.approx(interaction_mean_square(values), rel=1e-10)
 
 
@@ -49,7 +50,8 @@ def test_missing_runs_keep_what_is_known():
     values = study(np.random.default_rng(5), 3, 4, rho=0.3)
     del values["m1"][0], values["m2"][3]
     found = paired_variance(values)
-    assert found is not None and found.df == 10 - (3 + 4 - 1)
+    assert found is not None
+    assert found.df == 10 - (3 + 4 - 1)
     rows, columns = dict.fromkeys(values, 0.0), dict.fromkeys(range(4), 0.0)
     for _ in range(3000):
         for m in values:
@@ -60,7 +62,8 @@ def test_missing_runs_keep_what_is_known():
     squares = sum((values[m][s] - rows[m] - columns[s]) ** 2 for m in values for s in values[m])
     assert found.value == pytest.approx(squares / found.df, rel=1e-9)
     difference = paired_difference(values["m1"], values["m0"], found)
-    assert difference is not None and difference.n == 3
+    assert difference is not None
+    assert difference.n == 3
     assert difference.estimate == pytest.approx(np.mean([values["m1"][s] - values["m0"][s] for s in (1, 2, 3)]))
 
 
@@ -72,7 +75,8 @@ def test_methods_without_common_seeds_are_not_compared():
 
 @pytest.mark.parametrize("values", [{}, {"a": {}}, {"a": {0: 1.0, 1: 2.0}}, {"a": {0: 1.0}, "b": {0: 2.0}}])
 def test_too_little_for_a_paired_variance(values):
-    assert paired_variance(values) is None and seed_correlation(values) is None
+    assert paired_variance(values) is None
+    assert seed_correlation(values) is None
     assert paired_difference({0: 1.0}, {0: 2.0}, None) is None
 
 
@@ -89,7 +93,9 @@ def test_seed_variance_is_the_anova_mean_square_within():
     groups = [list(v.values()) for v in values.values()]
     sizes = [len(group) - 1 for group in groups]
     expected = sum(np.var(group, ddof=1) * size for group, size in zip(groups, sizes, strict=True) if size) / sum(sizes)
-    assert found is not None and found.df == sum(sizes) == 13 and found.value == pytest.approx(expected, rel=1e-12)
+    assert found is not None
+    assert found.df == sum(sizes) == 13
+    assert found.value == pytest.approx(expected, rel=1e-12)
     assert seed_variance({"a": {0: 1.0}}) is None
 
 
@@ -121,6 +127,7 @@ def test_difference_intervals_cover_with_missing_runs():
         values = study(generator, 5, 4, 0.5)
         del values["m1"][0], values["m0"][1], values["m3"][2]
         found = paired_difference(values["m1"], values["m0"], paired_variance(values))
-        assert found is not None and found.n == 2
+        assert found is not None
+        assert found.n == 2
         covered += found.low <= 1 <= found.high
     assert abs(covered / studies - 0.95) < 3.5 * (0.95 * 0.05 / studies) ** 0.5

@@ -48,7 +48,8 @@ def test_mean_interval_is_scipys(count, level):
 
 
 def test_one_value_has_no_interval():
-    assert mean_interval([1.0]) is None and mean_interval([]) is None
+    assert mean_interval([1.0]) is None
+    assert mean_interval([]) is None
 
 
 @pytest.mark.parametrize("count", range(1, 40))
@@ -58,11 +59,13 @@ def test_median_interval_is_the_narrowest_with_enough_coverage(count):
     enough = [k for k in range(1, (count + 1) // 2 + 1) if sum(probabilities[k : count - k + 1]) >= 0.95]
     found = median_interval([float(value) for value in range(1, count + 1)])
     if not enough:
-        assert found is None and count < 6
+        assert found is None
+        assert count < 6
     else:
         assert found is not None
         assert (found.low, found.high) == (max(enough), count + 1 - max(enough))
-        assert found.estimate == (count + 1) / 2 and found.n == count
+        assert found.estimate == (count + 1) / 2
+        assert found.n == count
 
 
 @pytest.mark.parametrize("count", [6, 10, 15, 30])

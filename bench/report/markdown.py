@@ -1,0 +1,61 @@
+"""All tables as one Markdown page that also reads well as plain text."""
+
+from __future__ import annotations
+
+from bench.report.build import Tables
+from bench.report.table import Field, Record, Table
+
+_ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "`": "'", "\n": " "})
+
+
+def tables_markdown(tables: Tables) -> str:
+    """The page: what the study can show, then every table with its notes and footnotes."""
+    parts = ["# Results", "", *_items([*tables.statements, *tables.notes])]
+    for table in (tables.leaderboard, tables.accuracy, tables.robustness, tables.throughput):
+        parts += [f"## {table.title}", "", *_table(table), *_items(table.notes)]
+    parts += ["## Columns of the CSV files", "", "An empty cell was not measured.", ""]
+    for table in tables.all:
+        parts += [
+            f"### {table.name}.csv",
+            "",
+            *_items([f"{column.name}: {column.meaning}" for column in table.columns]),
+        ]
+    return "\n".join(parts)
+
+
+def _table(table: Table) -> list[str]:
+    lines: list[str] = []
+    for title, rows in table.blocks():
+        lines += [f"### {_escaped(title)}", "", *_block(table.fields, rows), ""]
+        footnotes = [f"{row['method']}: {row['footnotes']}" for row in rows if row["footnotes"]]
+        lines += _items(footnotes)
+    return lines or ["No runs.", ""]
+
+
+def _block(fields: list[Field], rows: list[Record]) -> list[str]:
+    fields = [field for field in fields if field.where != "terminal"]
+    grid = [[_escaped(field.heading) for field in fields]]
+    grid += [[_escaped(field.text(row)) for field in fields] for row in rows]
+    widths = [max(3, *(len(line[place]) for line in grid)) for place in range(len(fields))]
+    lines = [_line(line, fields, widths) for line in grid]
+    rule = [
+        ":" + "-" * (width - 1) if field.left else "-" * (width - 1) + ":"
+        for field, width in zip(fields, widths, strict=True)
+    ]
+    return [lines[0], _line(rule, fields, widths), *lines[1:]]
+
+
+def _line(texts: list[str], fields: list[Field], widths: list[int]) -> str:
+    cells = [
+        text.ljust(width) if field.left else text.rjust(width)
+        for text, field, width in zip(texts, fields, widths, strict=True)
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _items(texts: list[str]) -> list[str]:
+    return [*(f"- {_escaped(text)}" for text in texts), ""] if texts else []
+
+
+def _escaped(text: str) -> str:
+    return text.translate(_ESCAPES).replace("](", "]\\(")

@@ -1,0 +1,108 @@
+"""A table: documented columns, rows of values, notes; and its exact CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Value = str | int | float | None
+Record = dict[str, Value]
+"""One row of a table by column name."""
+
+NOT_MEASURED = "not measured"
+NOT_APPLICABLE = "-"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a CSV. decimals: for numbers with a fraction; None for whole numbers and text."""
+
+    name: str
+    meaning: str
+    decimals: int | None = None
+
+
+@dataclass(frozen=True)
+class Field:
+    """A column for people: heading and text of a row. Numbers stand right, text left."""
+
+    heading: str
+    text: Callable[[Record], str]
+    left: bool = False
+    where: Literal["both", "terminal", "markdown"] = "both"
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows hold a value for every column. fields: what people are shown, a block for each (data, backbone, protocol).
+
+    notes: remarks on the whole table. footnotes: remarks on a row, numbered in the order of the rows.
+    """
+
+    name: str
+    title: str
+    columns: list[Column]
+    fields: list[Field]
+    rows: list[Record]
+    notes: list[str] = field(default_factory=list[str])
+
+    def frame(self) -> DataFrame:
+        """The table as a pandas DataFrame: numbers as numbers at full precision, missing ones as NaN."""
+        from pandas import DataFrame
+
+        return DataFrame({column.name: [row[column.name] for row in self.rows] for column in self.columns})
+
+    def csv(self) -> str:
+        """The table as CSV text: fixed decimals, an empty cell for what was not measured, lines end in a newline."""
+        from pandas import DataFrame
+
+        cells = {column.name: [_cell(row[column.name], column) for row in self.rows] for column in self.columns}
+        return str(DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n"))
+
+    def blocks(self) -> list[tuple[str, list[Record]]]:
+        """Rows by cell, each with the cell's title, in row order."""
+        found: dict[str, list[Record]] = {}
+        for row in self.rows:
+            found.setdefault(f"{row['data']} / {row['backbone']} / {row['protocol']}", []).append(row)
+        return list(found.items())
+
+
+def fixed(value: float, decimals: int, signed: bool = False) -> str:
+    """A number with this many decimals; never "-0.0"."""
+    text = f"{value:{'+' if signed else ''}.{decimals}f}"
+    return text.replace("-", "+" if signed else "") if float(text) == 0 else text
+
+
+def plain(name: str, decimals: int) -> Callable[[Record], str]:
+    """Text of one number."""
+
+    def text(row: Record) -> str:
+        value = row[name]
+        return NOT_MEASURED if value is None else fixed(float(value), decimals)
+
+    return text
+
+
+def with_interval(name: str, decimals: int, signed: bool = False) -> Callable[[Record], str]:
+    """Text of a number and its interval, from the columns name, name_low and name_high."""
+
+    def text(row: Record) -> str:
+        value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+        if value is None:
+            return NOT_MEASURED
+        estimate = fixed(float(value), decimals, signed)
+        if low is None or high is None:
+            return estimate
+        return f"{estimate} [{fixed(float(low), decimals, signed)}, {fixed(float(high), decimals, signed)}]"
+
+    return text
+
+
+def _cell(value: Value, column: Column) -> str:
+    if value is None:
+        return ""
+    return fixed(float(value), column.decimals) if column.decimals is not None else str(value)
