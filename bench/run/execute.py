@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from bench.backbones.stages import StageRefused
 from bench.data.open import Splits
 from bench.env import provenance
 from bench.evals.api import Context
@@ -58,7 +59,7 @@ def train_run(
         status, reason = "ok", None
         try:
             _train(spec, method, splits, folder, device, checkpoint, checkpoint_seconds, record, report, stopping)
-        except Skipped as error:
+        except (Skipped, StageRefused) as error:
             status, reason = "skipped", str(error)
         except Diverged as error:
             status, reason = "diverged", str(error)

@@ -77,6 +77,9 @@ class Worker:
     def handle(self, task: dict[str, Any]) -> bool:
         """Do one task; False when this process should not take another one."""
         started = time.monotonic()
+        with Path(task["folder"]).joinpath("log.txt").open("a") as log:
+            os.dup2(log.fileno(), sys.stderr.fileno())
+            os.dup2(log.fileno(), sys.stdout.fileno())
         try:
             status, reason = self.time_speed(task) if task["task"] == "speed" else self.train_and_evaluate(task)
         except Stopped:
@@ -87,7 +90,7 @@ class Worker:
         except torch.cuda.OutOfMemoryError as error:
             status, reason = "oom", str(error).splitlines()[0]
         except Exception as error:
-            Path(task["folder"]).joinpath("error.txt").write_text(traceback.format_exc())
+            traceback.print_exc()
             status, reason = "error", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         self.send({"event": "done", "status": status, "reason": reason, "seconds": time.monotonic() - started})
         return status in ("ok", "skipped", "diverged")
@@ -99,6 +102,7 @@ class Worker:
         device = pick_device(task["device"])
         torch.set_num_threads(task["threads"])
         splits = splits_for(spec.data.model_dump_json(), str(device))
+        torch.compiler.reset()  # graphs of earlier runs count against dynamo's limit
         report = lambda event: self.send({"event": "progress", **event})  # noqa: E731
         if task["train"]:
             status = train_run(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.backbones.stages import StageRefused
 from bench.data.open import Splits
 from bench.env import hardware, provenance
 from bench.records.writer import RecordWriter
@@ -118,7 +119,7 @@ def time_methods(
         for spec in specs:
             try:
                 timers[spec.arm] = StepTimer(spec, build(spec), splits, device)
-            except Skipped as error:
+            except (Skipped, StageRefused) as error:
                 record.append("arm", arm=spec.arm, label=spec.labels.method, skipped=str(error))
         total = settings["rounds"] + 1
         for timer in timers.values():

@@ -27,10 +27,17 @@ class Event:
 
 
 class Pool:
-    """`workers` processes at most, each with its own devices; iterate `run` for the events of all of them."""
+    """One process for each environment; iterate `run` for the events of all of them.
 
-    def __init__(self, environments: list[dict[str, str]], timeout: float | None = None) -> None:
-        self._slots = [_Slot(environment, timeout) for environment in environments]
+    What a worker prints goes to the log of the run that it works on, before and between runs to its own log in `logs`.
+    timeout: seconds that any one task may take.
+    """
+
+    def __init__(self, environments: list[dict[str, str]], logs: Path, timeout: float | None = None) -> None:
+        logs.mkdir(parents=True, exist_ok=True)
+        self._slots = [
+            _Slot(environment, logs / f"worker-{number}.txt", timeout) for number, environment in enumerate(environments)
+        ]
 
     def run(self, tasks: list[dict[str, Any]]) -> Iterator[Event]:
         """Do all tasks; ends when all are done. Closing the iterator (Ctrl-C) stops the workers, state saved."""
@@ -62,8 +69,9 @@ class Pool:
 class _Slot:
     """A place for one worker process at a time."""
 
-    def __init__(self, environment: dict[str, str], timeout: float | None) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, timeout: float | None) -> None:
         self._environment = {**os.environ, **environment}
+        self._log = log
         self._timeout = timeout
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
@@ -101,7 +109,6 @@ class _Slot:
             self._process.wait()
 
     def _do(self, task: dict[str, Any], events: queue.SimpleQueue[Event | None]) -> dict[str, Any]:
-        log = Path(task["folder"]) / "log.txt"
         process = self._ready_process()
         timed_out = threading.Event()
         timer = threading.Timer(self._timeout or 0, lambda: (timed_out.set(), process.kill()))
@@ -117,7 +124,10 @@ class _Slot:
             if self._stopping.is_set():
                 return {"status": "interrupted", "reason": "stopped", "lost": False}
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            return {"status": "error", "reason": f"its worker process {how} (see {log})", "lost": True}
+            log = task_log(task)
+            last = last_line(log) or last_line(self._log)
+            reason = f"its worker process {how}" + (f" ({last})" if last else "")
+            return {"status": "error", "reason": reason, "lost": True}
         finally:
             timer.cancel()
 
@@ -139,15 +149,31 @@ class _Slot:
 
     def _ready_process(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "bench.cli", "worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=self._environment,
-                text=True,
-                start_new_session=True,  # Ctrl-C is for the parent, which then asks its workers to save and leave
-            )
+            with self._log.open("w") as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "bench.cli", "worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=self._environment,
+                    text=True,
+                    start_new_session=True,  # Ctrl-C is for the parent, which then asks its workers to save and leave
+                )
         return self._process
+
+
+def task_log(task: dict[str, Any]) -> Path:
+    """Where a worker prints while it does this task."""
+    return Path(task["folder"]) / "log.txt"
+
+
+def last_line(log: Path) -> str:
+    """The last line that is not blank, "" where there is none."""
+    try:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    return lines[-1][:300] if lines else ""
 
 
 def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:

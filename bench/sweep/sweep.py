@@ -72,7 +72,7 @@ def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, 
     units = {task["name"]: items[task["name"]].spec.effective_protocol.epochs for task in tasks}
     progress = Progress(suite.name, sum(units.values()), len(tasks))
     try:
-        for event in _closing(Pool(workers.environments, options.run_timeout).run(tasks)):
+        for event in _closing(Pool(workers.environments, store.root.parent / "logs", options.run_timeout).run(tasks)):
             name = event.task["name"]
             if event.kind == "progress":
                 progress.advance(name, event.fields["epoch"])
@@ -172,7 +172,7 @@ def _do_speed(suite: Suite, store: Store, todo: list[Todo], workers: Workers) ->
         }
         progress = Progress(f"{suite.name}: {name}", settings.rounds + 1, 1)
         try:
-            for event in _closing(Pool(workers.environments[:1]).run([task])):
+            for event in _closing(Pool(workers.environments[:1], store.root.parent / "logs").run([task])):
                 if event.kind == "progress":
                     progress.advance(cell, event.fields["round"])
                 elif event.kind == "done":

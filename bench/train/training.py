@@ -84,6 +84,8 @@ class Training:
         self.backbone: TimmBackbone = build_backbone(spec.backbone, classes, data.channels, data.resolution, spec.seed)
         self.memory_format = torch.channels_last if protocol.channels_last else torch.contiguous_format
         self.backbone.to(device=device, memory_format=self.memory_format)
+        for stage in range(len(self.backbone.stages)):
+            self.backbone.mixable(stage)
         self.normalise = Normaliser(data.mean, data.std).to(device)
         shape = (data.channels, data.resolution, data.resolution)
         task = Task(classes, build_criterion(protocol, classes), shape)
@@ -148,7 +150,7 @@ class Training:
         scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update(self.backbone, step=done)
+            self.average.update(self.backbone)
         self.method.after_step(self.backbone, (done + 1) / (self.protocol.epochs * self.steps_per_epoch))
         return rate
 

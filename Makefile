@@ -1,0 +1,32 @@
+# Verbs only: some folders have the names of likely targets, so every target is phony.
+.PHONY: bench test setup lint types check lock clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+bench: setup
+	$(BIN)/mixbench run configs/suite/quickstart.yaml
+
+test: setup
+	$(BIN)/python -m pytest -n 2
+
+setup:
+	@$(PYTHON) tools/setup.py $(VENV)
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: setup
+	$(BIN)/pyright
+
+check: setup
+	$(BIN)/mixbench check
+
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

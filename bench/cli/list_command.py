@@ -1,0 +1,74 @@
+"""`mixbench list`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from bench.config.catalogue import method_facts, method_names
+from bench.config.folders import ConfigFolders
+from bench.config.yaml_file import read_yaml
+
+FOLDERS = {"suites": "suite", "data": "data", "backbones": "backbone", "protocols": "protocol", "evals": "eval"}
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print names with one line each, or everything as JSON."""
+    kinds = [options.kind] if options.kind else ["methods", *FOLDERS]
+    found = {kind: _methods() if kind == "methods" else _configs(FOLDERS[kind]) for kind in kinds}
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    for number, kind in enumerate(kinds):
+        print(("\n" if number else "") + f"{kind}:")
+        width = max((len(row["name"]) for row in found[kind]), default=0)
+        for row in found[kind]:
+            print(f"  {row['name']:{width}}  {row['title']}")
+            if options.verbose and kind == "methods":
+                _details(row)
+    return 0
+
+
+def _details(row: dict[str, Any]) -> None:
+    print(f"      {row['family']}; implementation {row['implementation']}; {row['paper'] or 'no paper'}")
+    print(f"      {row['file']}")
+    parameters = ", ".join(f"{key}={value!r}" for key, value in row["parameters"].items())
+    print(f"      parameters: {parameters or 'none'}")
+
+
+def _methods() -> list[dict[str, Any]]:
+    folders = ConfigFolders()
+    arms = {name: read_yaml(folders.get("method", name, "")).values for name in folders.names("method")}
+    arms |= {name: {"implementation": name} for name in method_names() if name not in arms}
+    rows: list[dict[str, Any]] = []
+    for name, values in sorted(arms.items()):
+        facts = method_facts(str(values.get("implementation")))
+        changed = {key: value for key, value in values.items() if key in facts.parameters.model_fields}
+        defaults = {key: info.default for key, info in facts.parameters.model_fields.items()}
+        rows.append(
+            {
+                "name": name,
+                "title": str(values.get("title", facts.title)),
+                "implementation": facts.name,
+                "family": facts.family,
+                "paper": facts.paper,
+                "file": _short(facts.path),
+                "parameters": {**defaults, **changed},
+            }
+        )
+    return rows
+
+
+def _configs(kind: str) -> list[dict[str, Any]]:
+    folders = ConfigFolders()
+    rows: list[dict[str, Any]] = []
+    for name in folders.names(kind):
+        file = read_yaml(folders.get(kind, name, ""))
+        rows.append({"name": name, "title": str(file.values.get("title", "")), "file": _short(file.path)})
+    return rows
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

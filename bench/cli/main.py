@@ -1,0 +1,165 @@
+"""`mixbench`: the commands, their options and exit codes. Each command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from bench.errors import EXIT_BAD_INPUT, EXIT_FINE, EXIT_INTERRUPTED, BadInput
+from bench.records.errors import StorageError
+
+RESULTS = Path("results/local")
+EXIT_CODES = "Exit codes: 0 fine, 1 regression or failed check, 2 bad input, 3 something is missing, 130 interrupted."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code; what a user got wrong is one line on stderr."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    command = importlib.import_module(f"bench.cli.{options.module}")
+    try:
+        code = command.run(options)
+        sys.stdout.flush()
+        return code
+    except (BadInput, StorageError) as error:
+        print(f"mixbench: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("mixbench: interrupted; what was finished is kept, the same command goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FINE
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with the project's exit code and one-line errors."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        print(f"mixbench: {message} (see `{self.prog} --help`)", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all commands."""
+    parser = _Parser(
+        prog="mixbench",
+        description="Compare mixing augmentations under one training protocol.",
+        epilog=f"Start with: mixbench run configs/suite/quickstart.yaml\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mixbench {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    add = _command(commands, "list", "what there is: methods, suites, data, backbones, protocols, evals",
+                   "mixbench list methods -v")  # fmt: skip
+    kinds = ["methods", "suites", "data", "backbones", "protocols", "evals"]
+    add.add_argument("kind", nargs="?", choices=kinds, help="one kind only; all of them when left out")
+    add.add_argument("-v", "--verbose", action="store_true", help="parameters, paper and file of each method")
+    _json(add)
+
+    add = _command(commands, "show", "a suite's resolved settings, and the file and line that each came from",
+                   "mixbench show cifar10 --method alignmix --set protocol=cifar-30ep")  # fmt: skip
+    _suite(add)
+    add.add_argument("--method", metavar="ARM", help="show this method (default: the suite's first)")
+    _json(add)
+
+    add = _command(commands, "run", "train, evaluate and time what is missing of a suite, then write its tables",
+                   "mixbench run configs/suite/compare.yaml --set data=folder --set data.root=~/photos "
+                   "--set backbone=convnext_tiny")  # fmt: skip
+    _suite(add)
+    _machine(add)
+    add.add_argument("--dry-run", action="store_true", help="print run ids and what is to be done, do nothing")
+    add.add_argument("--run-timeout", type=float, metavar="SECONDS", help="end any single run after this time")
+    add.add_argument("--no-figures", action="store_true", help="write tables only")
+
+    add = _command(commands, "status", "what of a suite is done, failed or missing, and why",
+                   "mixbench status quickstart")  # fmt: skip
+    _suite(add)
+    _json(add)
+
+    add = _command(commands, "eval", "evaluate finished runs of a suite without training",
+                   "mixbench eval quickstart --evals clean,fgsm")  # fmt: skip
+    _suite(add)
+    _machine(add)
+    add.add_argument("--evals", metavar="NAMES", help="evaluator settings, comma-separated (default: the suite's)")
+
+    add = _command(commands, "speed", "time the training steps of a suite's methods, interleaved in one process",
+                   "mixbench speed cifar10 --rounds 50")  # fmt: skip
+    _suite(add)
+    _machine(add)
+    add.add_argument("--rounds", type=int, metavar="N", help="rounds (default: the suite's, else 20)")
+
+    add = _command(commands, "table", "write a suite's tables again from its records",
+                   "mixbench table quickstart --figures")  # fmt: skip
+    _suite(add)
+    add.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to (default: RESULTS/tables/SUITE)")
+    add.add_argument("--figures", action="store_true", help="draw the figures too")
+    _json(add)
+
+    add = _command(commands, "check", "validate configs, methods and records without training",
+                   "mixbench check methods/mymix.py")  # fmt: skip
+    add.add_argument("paths", nargs="*", metavar="PATH",
+                     help="config files, method files, record folders (default: everything)")  # fmt: skip
+    add.add_argument("--fast", action="store_true", help="leave out the methods' contract, which imports torch")
+    _results(add)
+
+    add = _command(commands, "new", "write a working method file and its config to start from",
+                   "mixbench new mymix")  # fmt: skip
+    add.add_argument("name", help="name of the method: small letters, digits, underscores")
+
+    add = commands.add_parser("worker")
+    add.set_defaults(module="worker")
+    return parser
+
+
+def _command(commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
+    added = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"Example:\n  {example}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    added.set_defaults(module=f"{name}_command")
+    return added
+
+
+def _suite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", metavar="SUITE", help="name of a suite or path of its YAML file")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+                        help="change a setting (protocol.epochs=3) or an axis (backbone=resnet50); repeatable")  # fmt: skip
+    _results(parser)
+
+
+def _results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR",
+                        help=f"where records, tables and figures are (default: {RESULTS})")  # fmt: skip
+
+
+def _machine(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--workers", type=_positive, metavar="N", help="worker processes (default: one a GPU or core)")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads a worker")
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON on stdout")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1, not '{text}'")
+    return int(text)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("mixbench")
+    except PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,28 @@
+"""`mixbench run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench.cli.missing import exit_code
+from bench.cli.suite_options import store_of, suite_of
+from bench.cli.tables import write_all
+from bench.sweep.lock import results_lock
+from bench.sweep.sweep import Options, run_sweep
+from bench.sweep.todo import find_todo
+
+
+def run(options: argparse.Namespace) -> int:
+    """Bring a suite up to date and print its tables."""
+    suite = suite_of(options)
+    store = store_of(options)
+    if options.dry_run:
+        for item in find_todo(suite, store):
+            print(f"{item.spec.run_id}  {item.need:8}  {item.name}: {item.why}")
+        return 0
+    with results_lock(options.results):
+        machine = Options(options.device, options.workers, options.threads, options.run_timeout)
+        missing = run_sweep(suite, store, machine)
+        write_all(suite, store, options.results, figures=not options.no_figures, output=None)
+    return exit_code(missing, sys.stderr)
