@@ -40,6 +40,8 @@ class TimmBackbone(nn.Module):
     does not give logits, and whatever the model raises for images of this shape.
     """
 
+    model: Any
+
     def __init__(self, model: nn.Module, num_classes: int, channels: int, resolution: int) -> None:
         super().__init__()
         self.model = model
@@ -72,7 +74,7 @@ class TimmBackbone(nn.Module):
     def features(self, images: Tensor, stage: int = -1) -> FeatureMap:
         """The feature map after a stage; the pass ends there, and later layers (and their statistics) see nothing."""
         taking = Taking()
-        try:
+        try:  # noqa: SIM105  torch.compile traces this, not contextlib.suppress
             self._run(images, {self._usable(stage): taking})
         except Taken:
             pass

@@ -85,7 +85,7 @@ def _check_small_stem(name: str, model: nn.Module, replaced: bool) -> None:
         return
     raise BadInput(
         f"backbone.small_stem: {name} has no stem of strided convolution and max-pool as timm's resnet and resnetv2 "
-        "models have; leave small_stem out (ConvNeXt, ViT and Swin take a smaller options.patch_size instead)"
+        "models have; leave small_stem out (ConvNeXt takes options.patch_size 1, ViT and Swin a smaller one, instead)"
     )
 
 

@@ -7,6 +7,7 @@ after He et al. 2015 (normal, fan out), norms at 1 and 0. There are no pretraine
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from timm.models import register_model
@@ -62,7 +63,7 @@ class CifarNet(nn.Module):
         self.num_features = widths[-1]
         self.conv1 = nn.Conv2d(in_chans, widths[0], 3, 1, 1, bias=False)
         self.feature_info: list[dict[str, Any]] = []
-        for index, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
+        for index, (inputs, outputs) in enumerate(pairwise(widths)):
             name, first_stride = f"layer{index + 1}", 1 if index == 0 else 2
             sizes = [inputs] + [outputs] * blocks
             strides = [first_stride] + [1] * (blocks - 1)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from methods.api import FeatureMap
 from methods.ops.keys import Key
@@ -28,7 +29,7 @@ def cut_test(backbone: TimmBackbone, stage: int, images: Tensor) -> str | None:
     images: (B, C, H, W) normalised float, B > 1, all different, on the backbone's device. Works on a copy of the
     backbone and touches neither it nor any random state. Raises StageRefused where the stage cannot be edited.
     """
-    trial = _perturbed(backbone)
+    trial = _prepared(backbone, images)
     order = torch.arange(len(images), device=images.device).roll(1)
 
     def swap(features: FeatureMap) -> FeatureMap:
@@ -46,7 +47,7 @@ def cut_test(backbone: TimmBackbone, stage: int, images: Tensor) -> str | None:
         return "the cut test cannot tell: the logits hardly depend on the image"
     share = float(missed / change)
     if share > TOLERANCE:
-        return f"a path around this stage reaches the logits ({share:.0%} of a swap of the images is missed)"
+        return f"a path around this stage reaches the logits (a swap there misses {min(share, 1):.0%} of its effect)"
     return None
 
 
@@ -63,13 +64,22 @@ def trial_images(shape: Sequence[int], size: int = 3) -> Tensor:
     return torch.from_numpy(noise).float()
 
 
-def _perturbed(backbone: TimmBackbone) -> TimmBackbone:
-    """A copy in eval mode with noise on its weights: relative to the mean size of a matrix, absolute on a vector."""
+def _prepared(backbone: TimmBackbone, images: Tensor) -> TimmBackbone:
+    """A copy in eval mode in which every path carries a signal.
+
+    Its weights have noise: relative to the mean size of a matrix, absolute on a vector. BatchNorm's running statistics
+    are those of the images, since with those of a fresh model some deep nets give constant logits.
+    """
     trial = copy.deepcopy(backbone).eval()
     draws = torch.Generator().manual_seed(Key("cut test weights").integer())
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
         for parameter in trial.parameters():
             noise = torch.randn(parameter.shape, generator=draws).to(parameter)
-            absolute = parameter.ndim < 2 or not parameter.any()
+            absolute = sum(size > 1 for size in parameter.shape) < 2 or not parameter.any()
             parameter.add_(PERTURBATION * noise * (1 if absolute else parameter.abs().mean()))
-    return trial
+        norms = [module for module in trial.modules() if isinstance(module, _BatchNorm)]
+        for norm in norms:
+            norm.momentum = 1.0
+            norm.train()
+        trial(images)
+    return trial.eval()

@@ -30,12 +30,13 @@ class Taken(Exception):
 
 
 class Taking:
-    """An edit that keeps the features of its stage and ends the pass."""
+    """An edit that keeps the features of its stage and ends the pass by raising Taken."""
 
     def __init__(self) -> None:
         self.features: FeatureMap | None = None
 
     def __call__(self, features: FeatureMap) -> FeatureMap:
+        """Keep the features; never returns."""
         self.features = features
         raise Taken
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -28,7 +28,7 @@ def main_stages(model: nn.Module) -> tuple[StageInfo, ...]:
     the stem). For models of constant resolution, such as ViT: the blocks at a quarter, a half, three quarters and
     the whole of the depth. Empty for models without `feature_info`.
     """
-    entries = getattr(model, "feature_info", None) or []
+    entries: Any = getattr(model, "feature_info", None) or []
     if hasattr(entries, "info"):
         entries = entries.info
     found = [StageInfo(entry["module"], int(entry["num_chs"]), int(entry["reduction"])) for entry in entries]

@@ -15,20 +15,21 @@ def use_small_stem(model: nn.Module) -> bool:
     drawn as He et al. do (fan out); those of pretrained models are lost where the kernel shrinks. Reductions in
     `feature_info` are corrected. False where the model has no such stem, and then nothing is changed.
     """
-    stem = getattr(model, "stem", None)
-    if isinstance(getattr(model, "conv1", None), nn.Module) and isinstance(getattr(model, "maxpool", None), nn.Module):
-        removed = _stride(model.maxpool)
-        model.maxpool = nn.Identity()
-        removed *= _shrink_children(model, ["conv1"])
-    elif isinstance(stem, nn.Module) and isinstance(getattr(stem, "pool", None), nn.Module):
-        removed = _stride(stem.pool)
-        stem.pool = nn.Identity()
-        if hasattr(stem, "pad"):
-            stem.pad = nn.Identity()
-        removed *= _shrink_children(stem, [name for name, _ in stem.named_children()])
+    children = dict(model.named_children())
+    if {"conv1", "maxpool"} <= children.keys():
+        parent, convolutions, pools = model, ["conv1"], ["maxpool"]
+    elif {"pool"} <= (inner := dict(children.get("stem", nn.Identity()).named_children())).keys():
+        parent, convolutions, pools = children["stem"], list(inner), ["pool", "pad"]
     else:
         return False
-    for entry in model.feature_info:
+    removed = 1
+    for name in pools:
+        if name in dict(parent.named_children()):
+            removed *= _stride(parent.get_submodule(name))
+            setattr(parent, name, nn.Identity())
+    removed *= _shrink_children(parent, convolutions)
+    entries: Any = model.feature_info
+    for entry in entries:
         entry["reduction"] = max(1, entry["reduction"] // removed)
     return True
 

@@ -92,7 +92,7 @@ def survey(model: nn.Module, image: Tensor, names: Sequence[str]) -> Survey:
 
 
 @contextmanager
-def _watched_head(model: nn.Module, tail: _Tail | None) -> Iterator[None]:
+def _watched_head(model: Any, tail: _Tail | None) -> Iterator[None]:
     head = getattr(model, "forward_head", None)
     if tail is None or head is None:
         yield
@@ -102,8 +102,8 @@ def _watched_head(model: nn.Module, tail: _Tail | None) -> Iterator[None]:
         tail.reach_head(features)
         return head(features, *args, **kwargs)
 
-    setattr(model, "forward_head", watched)
+    model.forward_head = watched
     try:
         yield
     finally:
-        delattr(model, "forward_head")
+        del model.forward_head
