@@ -26,9 +26,11 @@ class Clean(Evaluator):
         self.batch_size = batch_size
 
     def plan(self, context: Context) -> list[str]:
+        """Keys of all metrics, in order."""
         return [metric_key(name, {}) for name in clean_names(context.num_classes)]
 
     def evaluate(self, context: Context, done: Done) -> Iterator[Metric]:
+        """Every metric that is not done, in the plan's order."""
         if all(key in done for key in self.plan(context)):
             return
         for metric in clean_metrics(predictions(context, self.split, batch_size=self.batch_size)):

@@ -51,10 +51,12 @@ class FGSM(Evaluator):
         self.batch_size = batch_size
 
     def plan(self, context: Context) -> list[str]:
+        """Keys of all metrics, in order."""
         radii = [metric_key("fgsm_top1", {"eps_255": eps}) for eps in self.eps_255]
         return [metric_key("fgsm_clean_top1", {}), *radii, metric_key("fgsm_zero_gradient", {})]
 
     def evaluate(self, context: Context, done: Done) -> Iterator[Metric]:
+        """Every metric that is not done, in the plan's order."""
         if all(key in done for key in self.plan(context)):
             return
         feed = context.split("test")

@@ -1,4 +1,4 @@
-"""Accuracy, proper scores and calibration from logits. Pure; float64 inside; shares and losses are means over images."""
+"""Accuracy, proper scores and calibration from logits. Pure, float64 inside, means over images."""
 
 from __future__ import annotations
 

@@ -70,6 +70,7 @@ class NativeCorruptions(Evaluator):
         self.batch_size = batch_size
 
     def plan(self, context: Context) -> list[str]:
+        """Keys of all metrics, in order."""
         cells = [
             metric_key("corruption_top1", {"corruption": corruption, "severity": severity})
             for corruption in self.corruptions
@@ -78,6 +79,7 @@ class NativeCorruptions(Evaluator):
         return [*cells, metric_key("corruption_top1_mean", {})]
 
     def evaluate(self, context: Context, done: Done) -> Iterator[Metric]:
+        """Every metric that is not done, in the plan's order."""
         feed = context.split("test")
         if feed.native is None or max(feed.native[1:]) > LARGEST_SIDE:
             shown = "of many sizes" if feed.native is None else f"{feed.native[1]}x{feed.native[2]} px"

@@ -116,7 +116,8 @@ def test_resume_batch_size_and_training_mode() -> None:
     assert [metric.key for metric in metrics] == evaluator.plan(context)
     assert list(FGSM(eps_255=(1, 4), per_class=10, batch_size=7).evaluate(context, {})) == metrics
     assert list(evaluator.evaluate(context, values(metrics[:2]))) == metrics[2:]
-    assert net.training and all(parameter.grad is None for parameter in net.parameters())
+    assert net.training
+    assert all(parameter.grad is None for parameter in net.parameters())
 
 
 def test_zero_gradients_are_reported() -> None:

@@ -34,7 +34,8 @@ def test_every_evaluator_has_an_arm() -> None:
 def test_reading_arms_needs_no_torch() -> None:
     code = (
         "import sys, pathlib; from bench.evals import registry;"
-        "[registry.read_arm(path) for path in pathlib.Path(sys.argv[1]).glob('*.yaml')]; assert 'torch' not in sys.modules"
+        "[registry.read_arm(path) for path in pathlib.Path(sys.argv[1]).glob('*.yaml')];"
+        "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(CONFIGS)], check=True, cwd=CONFIGS.parents[1])
 
