@@ -120,5 +120,5 @@ def _notes(groups: list[Family]) -> list[str]:
     notes = [f"{family.name}: {family.title}; {len(family.conditions)} conditions." for family in groups]
     return [
         *notes,
-        "Mean accuracy in % over the conditions. Mixing regularises; it is no defence, and no method is trained on attacks.",
+        "Mean accuracy in % over the conditions. Mixing is no defence: no method is trained on attacks.",
     ]

@@ -15,6 +15,7 @@ Record = dict[str, Value]
 
 NOT_MEASURED = "not measured"
 NOT_APPLICABLE = "-"
+_LONGEST_NAME = 30
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,11 @@ class Table:
         for row in self.rows:
             found.setdefault(f"{row['data']} / {row['backbone']} / {row['protocol']}", []).append(row)
         return list(found.items())
+
+
+def shortened(name: str) -> str:
+    """A name of at most 30 characters: beginning and end of a longer one."""
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 13]}...{name[-10:]}"
 
 
 def fixed(value: float, decimals: int, signed: bool = False) -> str:

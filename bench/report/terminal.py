@@ -7,11 +7,10 @@ import textwrap
 from typing import TextIO
 
 from bench.report.build import Tables
-from bench.report.table import NOT_APPLICABLE, NOT_MEASURED, Field, Record, Table
+from bench.report.table import NOT_APPLICABLE, NOT_MEASURED, Field, Record, Table, shortened
 
 WIDTH = 118
 _GAP = "  "
-_LONGEST_NAME = 30
 
 
 def print_tables(tables: Tables, stream: TextIO | None = None, width: int = WIDTH) -> None:
@@ -46,7 +45,7 @@ def _block(fields: list[Field], rows: list[Record], width: int) -> list[str]:
                 unmeasured.append(field.heading)
             continue
         if place == 0:
-            texts = [_shortened(text) + mark for text, mark in zip(texts, marks, strict=True)]
+            texts = [shortened(text) + mark for text, mark in zip(texts, marks, strict=True)]
         shown.append((field, texts))
     while len(shown) > 2 and _total(shown) > width:
         left_out, _ = shown.pop()
@@ -83,10 +82,6 @@ def _line(texts: list[str], shown: list[tuple[Field, list[str]]], widths: list[i
         for text, (field, _), width in zip(texts, shown, widths, strict=True)
     ]
     return _GAP.join(cells).rstrip()
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 13]}...{name[-10:]}"
 
 
 def _wrapped(text: str, width: int, indent: str) -> str:

@@ -200,7 +200,8 @@ def test_metrics_last_line_per_key_and_newest_version(tmp_path):
     assert record.evaluation("none") == ({}, [])
     with RecordWriter(evaluation_file(folder, "corruption-small", "10")) as writer:
         writer.append("begin", digest="d", title="Small")
-    assert record.evaluation("corruption-small").begin == {"kind": "begin", "digest": "d", "title": "Small"}
+    again = Store(tmp_path).runs()[0]
+    assert again.evaluation("corruption-small").begin == {"kind": "begin", "digest": "d", "title": "Small"}
     assert [path.name for path in record.evaluations["corruption-small"]] == [
         "eval-corruption-small-9.jsonl",
         "eval-corruption-small-10.jsonl",
