@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.array_cache import cached_array
 from bench.data.listing import Listing, cached_listing, numbered
 from bench.spec import DataSpec
 
@@ -23,11 +24,11 @@ class DigitsSource:
 
     def listing(self) -> Listing:
         """All digits by their position in scikit-learn's order; kept in the cache for a scikit-learn version."""
-        return cached_listing("digits", importlib.metadata.version("scikit-learn"), _listing)
+        return cached_listing("digits", _version(), _listing)
 
     def arrays(self) -> Mapping[str, np.ndarray]:
         """uint8 (1797, C, 8, 8); with 3 channels the grey values are repeated."""
-        pixels, _ = load_digits_uint8()
+        pixels = cached_array(f"digits-{_version()}", lambda: load_digits_uint8()[0])
         return {"train": np.repeat(pixels[:, None], self.spec.channels, axis=1)}
 
 
@@ -40,6 +41,10 @@ def load_digits_uint8() -> tuple[np.ndarray, np.ndarray]:
 
     bunch: Any = load_digits()
     return np.rint(bunch.images * 255 / 16).astype(np.uint8), bunch.target.astype(np.int64)
+
+
+def _version() -> str:
+    return importlib.metadata.version("scikit-learn")
 
 
 def _listing() -> Listing:

@@ -27,7 +27,8 @@ class FolderSource:
     """Images in train/<class>/ and test/<class>/ or val/<class>/, of any size and of Pillow's formats.
 
     Every image is resized with its shorter side to `resolution` and cut to its centre (bench.data.decode.fit);
-    training crops act on the result. Images are known by path, size and content, so a copy elsewhere is the same data.
+    training crops act on the result. All images are decoded, whatever train_per_class keeps, so that every choice
+    shares one file in the cache. Images are known by path, size and content, so a copy elsewhere is the same data.
     """
 
     def __init__(self, spec: DataSpec) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.data.progress import Progress
 from bench.errors import BadInput
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".webp")
 """In lower case; files called `.JPG` count too. Files with other endings are passed over."""
+MANY = 500
+"""Classes from which on a search says how far it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +51,18 @@ def find_images(folder: Path) -> ImageTree:
     the path, for a link that leads nowhere or round in a circle, and for what may not be read.
     """
     tree = ImageTree()
-    for name, entry in _entries(folder, "", tree):
-        if entry.is_dir():
-            class_name = unicodedata.normalize("NFC", name)
-            if class_name in tree.classes:
-                raise BadInput(f"{folder}: two folders are called '{class_name}' in different Unicode forms")
-            tree.classes[class_name] = _sorted(_below(folder, name, tree, [_place(folder)]))
-        elif _is_image(name):
-            tree.loose.append(_image_file(entry, name))
+    found = list(_entries(folder, "", tree))
+    with Progress(f"searching {folder}", len(found), "folders") if len(found) >= MANY else nullcontext() as progress:
+        for name, entry in found:
+            if entry.is_dir():
+                class_name = unicodedata.normalize("NFC", name)
+                if class_name in tree.classes:
+                    raise BadInput(f"{folder}: two folders are called '{class_name}' in different Unicode forms")
+                tree.classes[class_name] = _sorted(_below(folder, name, tree, [_place(folder)]))
+            elif _is_image(name):
+                tree.loose.append(_image_file(entry, name))
+            if progress is not None:
+                progress.advance(1)
     tree.classes = dict(sorted(tree.classes.items()))
     tree.loose = _sorted(tree.loose)
     return tree

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +136,8 @@ class ShardReader:
         """The image at a position, not decoded yet."""
         shard, offset, size = self.places[index].tolist()
         with open(self.shards[shard], "rb") as file:
-            return Image.open(io.BytesIO(os.pread(file.fileno(), size, offset)))
+            file.seek(offset)
+            return Image.open(io.BytesIO(file.read(size)))
 
     def name(self, index: int) -> str:
         """Shard and offset."""

@@ -8,6 +8,7 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+import torch
 import torchvision.datasets
 from sklearn.datasets import load_digits
 
@@ -24,21 +25,23 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
+def labelled(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[bytes, int]:
+    """Label of each image, by the image's bytes."""
+    pairs = [pair for images, labels in batches for pair in zip(images, labels.tolist(), strict=True)]
+    return {image.numpy().tobytes(): label for image, label in pairs}
+
+
 def test_digits_are_scikit_learns() -> None:
     bunch = load_digits()
-    splits = open_data(spec_of("digits", channels=1, train_per_class=5))
-    shown = {part: feed.images.numpy()[:, 0] for part, feed in splits.evaluation.items()}["test"]
     levels = np.array([round(level * 255 / 16) for level in range(17)], dtype=np.uint8)
-    known = {
-        (levels[image.astype(int)].tobytes(), label) for image, label in zip(bunch.images, bunch.target, strict=True)
-    }
-    test = {(image.tobytes(), int(label)) for image, label in zip(shown, splits.evaluation["test"].labels, strict=True)}
-    train = {(image[0].numpy().tobytes(), int(label)) for images, labels in splits.train.epoch(0, 0, 50)
-             for image, label in zip(images, labels, strict=True)}  # fmt: skip
-    assert test | train == known
-    assert len(known) == 1797
-    assert (len(train), len(test)) == (50, 1747)
-    assert np.bincount([label for _, label in train]).tolist() == [5] * 10
+    pairs = zip(bunch.images, bunch.target, strict=True)
+    known = {levels[image.astype(int)].tobytes(): label for image, label in pairs}
+    splits = open_data(spec_of("digits", channels=1, train_per_class=5))
+    train = labelled(list(splits.train.epoch(0, 0, 50)))
+    test = labelled(list(splits.evaluation["test"].batches(500)))
+    assert train | test == known
+    assert (len(train), len(test), len(known)) == (50, 1747, 1797)
+    assert np.bincount(list(train.values())).tolist() == [5] * 10
 
 
 def test_digits_are_enlarged_after_a_transform_and_repeated_for_three_channels() -> None:
@@ -87,12 +90,11 @@ def test_cifar_is_read_as_torchvision_unpacks_it(name: str, tmp_path: Path, monk
     images, labels = next(splits.evaluation["test"].batches(200))
     assert np.array_equal(images.numpy(), written["test"][0])
     assert labels.tolist() == written["test"][1]
-    shown = {int(label): image for images, labels in splits.train.epoch(0, 0, 1) for image, label in
-             zip(images, labels, strict=True)}  # fmt: skip
     pixels, targets = written["train"]
-    assert all(any(np.array_equal(image.numpy(), pixels[at]) for at in np.flatnonzero(np.array(targets) == label))
-               for label, image in shown.items())  # fmt: skip
-    assert splits.facts.num_classes == len(shown) == (10 if name == "cifar10" else 100)
+    assert labelled(list(splits.train.epoch(0, 0, len(pixels)))) == {
+        image.tobytes(): label for image, label in zip(pixels, targets, strict=True)
+    }
+    assert splits.facts.num_classes == len(splits.facts.class_names) == (10 if name == "cifar10" else 100)
     with monkeypatch.context() as patch:
         patch.setattr("bench.data.cifar.CifarSource._load", lambda *_: pytest.fail("looked at again"))
         assert describe(spec) == splits.facts

@@ -224,6 +224,16 @@ def test_a_streaming_folder_is_not_searched_again_until_a_folder_changes(
     assert describe(spec).sizes["train"] == 9
 
 
+def test_a_search_through_many_classes_says_so(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = describe(spec_of(root=root))
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("bench.data.image_tree.MANY", 2)
+    assert describe(spec_of(root=root)) == before
+    assert capsys.readouterr().err == f"searching {root}/train: 2 folders\nsearching {root}/test: 2 folders\n"
+
+
 def test_a_streaming_folder_goes_by_path_and_size(root: Path) -> None:
     listing = StreamedFolder(spec_of("streaming", root=root)).listing()
     size = (root / "train" / "ant" / "0.png").stat().st_size
