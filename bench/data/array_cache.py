@@ -31,6 +31,8 @@ def cached_array(key: str, build: Callable[[], np.ndarray]) -> np.ndarray:
 
 def _keep(path: Path, array: np.ndarray) -> np.ndarray:
     try:
+        for leftover in path.parent.glob(f".{path.name}.*"):  # of a process that was killed while writing
+            leftover.unlink(missing_ok=True)
         write_whole(path, lambda file: np.save(file, array, allow_pickle=False))
         write_json(_note(path), {**_stamp(path), "digest": _digest(path)})
     except OSError as error:

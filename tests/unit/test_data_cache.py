@@ -123,6 +123,15 @@ def test_a_failed_write_leaves_neither_the_file_nor_a_temporary_one(tmp_path: Pa
     assert [path.name for path in target.parent.iterdir()] == ["file"]
 
 
+def test_what_a_killed_process_left_is_cleared_away(cache: Path) -> None:
+    (cache / "arrays").mkdir(parents=True)
+    (cache / "arrays" / ".key.npy.abc.partial").write_bytes(b"half")
+    (cache / "arrays" / ".other.npy.abc.partial").write_bytes(b"half")
+    cached_array("key", ARRAY.copy)
+    names = sorted(path.name for path in (cache / "arrays").iterdir())
+    assert names == [".other.npy.abc.partial", "key.json", "key.lock", "key.npy"]
+
+
 def test_damaged_json_reads_as_nothing(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     write_json(path, {"name": "\udcff"})
