@@ -19,29 +19,32 @@ RANDOM_DEPTH = 3
 
 
 class AugMix(Method):
-    """Mix each image with chains of augmentations of itself; make the predictions on two such mixes and the image agree.
+    """Mix each image with augmented copies of itself; make the predictions on two such mixes and the image agree.
 
     Definition: per image and view, `width` chains of operations, w ~ Dirichlet(alpha, ..., alpha) and m ~ Beta(alpha,
     alpha); the view is (1 - m) * x + m * sum_i w_i * chain_i(x). A chain takes U{1, 2, 3} steps (depth -1) or `depth`
     steps; each step draws one of nine operations (rotate, shear x and y, translate x and y, autocontrast, equalize,
-    posterize, solarize), a level U(0.1, severity) on a scale of 10 and a fair sign. Full strength is 30 degrees, 0.3,
-    a third of the side, 4 bits fewer than 4, and a threshold 256 below 256. The label is unchanged. With jsd the
-    network sees the image and two views in one batch of 3 B; the loss is L(clean logits, y) + jsd_weight * the
-    Jensen-Shannon divergence of the three predictions: the mean over them of KL(p || mixture), averaged over the batch,
-    with the mixture clamped to at least 1e-7. Without jsd it is L on one view.
+    posterize, solarize), a level U(0.1, severity) on a scale of 10 and a fair sign. At level l: rotation by
+    int(3 l) degrees, shear by 0.03 l, translation by int(l * side / 30) pixels, 4 - int(0.4 l) bits kept, inversion
+    from 256 - int(25.6 l) up. The label is unchanged. With jsd the network sees the image and two views in one batch of
+    3 B; the loss is L(clean logits, y) + jsd_weight * the Jensen-Shannon divergence of the three predictions: the mean
+    over them of KL(p || mixture), averaged over the batch, with the mixture clamped to at least 1e-7. Without jsd it is
+    L on one view.
 
     Defaults: severity 3, width 3, random depth, weight 12, those of the official CIFAR code (severity 1 for ImageNet).
 
     Differences from the official code: operations run in batches on uint8 tensors of any size, with the same results as
     PIL level by level, and images that are not square shift by a third of their own side. The mix is made from pixels
     before normalisation, which is the same because the weights sum to 1. The divergence is computed from log
-    probabilities, so that a prediction that underflows to 0 has a finite gradient. Normalisation is the data set's.
+    probabilities, so that a probability that underflows to 0 has a finite gradient; computed from probabilities, as in
+    the official code, its gradient is NaN. Normalisation is the data set's.
 
     Traps: all draws are per image; libraries that draw once a call share them within a batch. Operations that overlap
     the ImageNet-C corruptions (colour, contrast, brightness, sharpness) are left out: they would make robustness scores
-    unfair. With jsd a step costs three times as much. On a CPU, images of 224 pixels are faster one by one through PIL.
-    Autocontrast and equalize depend on the whole image, so chains are run after the crop, as in the official code.
-    Warps need float64 on the device. depth 0 takes no step and gives back the image.
+    unfair. With jsd a step costs three times as much. Against one image at a time through PIL the batch is about three
+    times as fast at 32 pixels on a CPU core, and a little slower at 224. Autocontrast and equalize depend on the whole
+    image, so chains are run after the crop, as in the official code. Warps need float64 on the device. depth 0 takes no
+    step and gives back the image.
     """
 
     title = "AugMix"

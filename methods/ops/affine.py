@@ -1,7 +1,7 @@
 """Affine warps of a batch of uint8 images, bit for bit as PIL's `Image.transform` with bilinear resampling.
 
-PIL maps the centre of each output pixel into the input in float64, leaves it black when that point lies outside, repeats
-the border pixels for the interpolation, and truncates the interpolated value.
+PIL maps the centre of each output pixel into the input in float64, leaves the pixel black when that point lies outside,
+repeats the border pixels for the interpolation, and truncates the interpolated value.
 """
 
 from __future__ import annotations

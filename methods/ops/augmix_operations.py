@@ -38,6 +38,6 @@ def curve(images: Tensor, kinds: Tensor) -> Tensor:
 def _in_place(operation: Callable[[Tensor, Tensor], Tensor], images: Tensor, settings: Tensor) -> None:
     if not len(images):
         return
-    block = len(images) if images.is_cuda else max(1, CACHED_VALUES // images[0].numel())
+    block = max(1, CACHED_VALUES // images[0].numel()) if images.device.type == "cpu" else len(images)
     for part, setting in zip(images.split(block), settings.split(block), strict=True):
         part.copy_(operation(part, setting))

@@ -82,7 +82,7 @@ def schedule(plan: Plan, batch: int, height: int, width: int) -> dict[str, Tenso
 def warp_matrices(
     operation: NDArray[np.int64], level: NDArray[np.float64], height: int, width: int
 ) -> NDArray[np.float64]:
-    """(w, 6) matrices for signed levels: up to 30 whole degrees, a shear of 0.3, a third of the side in whole pixels."""
+    """(w, 6) matrices for signed levels; at 10: 30 whole degrees, a shear of 0.3, a third of the side, whole pixels."""
     matrices = rotation_matrices(_whole(level, 30), height, width)
     matrices[operation != ROTATE] = (1, 0, 0, 0, 1, 0)
     for name, column, amount in (

@@ -24,7 +24,8 @@ def apply_tables(images: Tensor, tables: Tensor) -> Tensor:
 def autocontrast_tables(histogram: Tensor) -> Tensor:
     """Stretch the darkest level of each channel to 0 and the brightest to 255; a single level stays."""
     low, high = _extremes(histogram)
-    scale = 255.0 / (high - low).clamp(min=1).double()
+    span = (high - low).clamp(min=1).double()
+    scale = torch.full_like(span, 255).div_(span)  # 255 / span would multiply by a rounded reciprocal
     stretched = (_levels(histogram).double() * scale).add_(-low * scale).clamp_(0, 255)
     return torch.where(high > low, stretched.to(torch.uint8), _levels(histogram).to(torch.uint8))
 
