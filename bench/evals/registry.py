@@ -21,6 +21,9 @@ from bench.spec import canonical_json
 if TYPE_CHECKING:
     from bench.evals.api import Evaluator
 
+SPEED_SETTINGS = {"batch_size"}
+PATH_SETTINGS = {"files"}
+"""Settings that say how fast or where, not what."""
 _FOLDER = Path(__file__).parent
 _TYPES: dict[str, Any] = {
     **{name: getattr(annotated_types, name) for name in ("Ge", "Gt", "Le", "Lt")},
@@ -54,11 +57,12 @@ class EvalArm:
 
     @property
     def digest(self) -> str:
-        """16 hex digits of what decides the numbers (evaluator, version, settings but batch_size).
+        """16 hex digits of what decides the numbers: evaluator, version, settings.
 
-        Recorded numbers may be continued only where it is equal.
+        Recorded numbers may be continued only where it is equal. Neither batch_size nor the place of files is in it.
         """
-        settings = {key: value for key, value in self.settings.items() if key != "batch_size"}
+        settings = {key: value for key, value in self.settings.items() if key not in SPEED_SETTINGS}
+        settings |= {key: settings[key] is not None for key in PATH_SETTINGS & settings.keys()}
         plain = {"evaluator": self.evaluator, "version": self.version, "settings": settings}
         return hashlib.blake2b(canonical_json(plain).encode(), digest_size=8).hexdigest()
 

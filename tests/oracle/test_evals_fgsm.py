@@ -7,23 +7,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.data.resident import ResidentEval
 from bench.evals import fgsm
 from bench.evals.api import Context
 from bench.evals.fgsm import FGSM
-from bench.evals.tensor_feed import TensorFeed
 
 
 def normalise(images: Tensor) -> Tensor:
     return (images.float() / 255 - 0.25) / 0.5
 
 
-def random_feed(size: int, channels: int, side: int, classes: int) -> TensorFeed:
+def random_feed(size: int, channels: int, side: int, classes: int) -> ResidentEval:
     generator = np.random.default_rng(5)
     images = torch.from_numpy(generator.integers(0, 256, (size, channels, side, side), dtype=np.uint8))
-    return TensorFeed(images, torch.from_numpy(generator.integers(0, classes, size)))
+    return ResidentEval(images, torch.from_numpy(generator.integers(0, classes, size)), side)
 
 
-def context_of(feed: TensorFeed, classes: int, net: nn.Module | None = None) -> Context:
+def context_of(feed: ResidentEval, classes: int, net: nn.Module | None = None) -> Context:
     if net is None:
         inputs = feed.images[0].numel()
         net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, classes))
@@ -40,7 +40,7 @@ def values(metrics) -> dict:
 def test_two_class_linear_network_has_the_analytic_robust_accuracy() -> None:
     """The margin m(x) of a linear net falls by eps * |w|_1 / std, and FGSM is exact; pixels stay off the box's ends."""
     feed = random_feed(300, 1, 4, 2)
-    feed = TensorFeed(feed.images // 2 + 60, feed.labels)
+    feed = ResidentEval(feed.images // 2 + 60, feed.labels, 4)
     context = context_of(feed, 2)
     weight = context.backbone[1].weight
     with torch.no_grad():
@@ -101,7 +101,7 @@ def test_leaving_the_box_is_caught() -> None:
 def test_subset_is_the_first_of_each_class_whatever_the_batch_size() -> None:
     images = torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 1, 2, 2)
     labels = torch.tensor([0, 0, 0, 1, 2, 1, 1, 0, 2, 2, 2, 1])
-    feed = TensorFeed(images, labels)
+    feed = ResidentEval(images, labels, 2)
     for batch_size in (1, 5, 12):
         kept = [pixels[:, 0, 0, 0] * 255 for pixels, _ in fgsm.attacked_subset(feed, 2, batch_size)]
         assert torch.cat(kept).round().int().tolist() == [0, 1, 3, 4, 5, 8]

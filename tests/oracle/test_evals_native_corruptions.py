@@ -10,11 +10,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
+from bench.data.resident import ResidentEval
 from bench.errors import BadInput
 from bench.evals import native_corruptions as native
 from bench.evals.api import Context, Transform
 from bench.evals.draws import ImageDraws
-from bench.evals.tensor_feed import TensorFeed
 from methods.ops.keys import Key
 
 
@@ -22,13 +22,13 @@ def normalise(images: Tensor) -> Tensor:
     return (images.float() / 255 - 0.25) / 0.5
 
 
-def random_feed(size: int, channels: int, side: int, classes: int) -> TensorFeed:
+def random_feed(size: int, channels: int, side: int, classes: int) -> ResidentEval:
     generator = np.random.default_rng(5)
     images = torch.from_numpy(generator.integers(0, 256, (size, channels, side, side), dtype=np.uint8))
-    return TensorFeed(images, torch.from_numpy(generator.integers(0, classes, size)))
+    return ResidentEval(images, torch.from_numpy(generator.integers(0, classes, size)), side)
 
 
-def context_of(feed: TensorFeed, classes: int, net: nn.Module | None = None) -> Context:
+def context_of(feed: ResidentEval, classes: int, net: nn.Module | None = None) -> Context:
     if net is None:
         inputs = feed.images[0].numel()
         net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, classes))
@@ -38,7 +38,7 @@ def context_of(feed: TensorFeed, classes: int, net: nn.Module | None = None) -> 
     return Context(net, normalise, {"test": feed}, classes, torch.device("cpu"), seed=0)
 
 
-class Counting(TensorFeed):
+class Counting(ResidentEval):
     """Counts the images it has served."""
 
     seen = 0
@@ -51,7 +51,7 @@ class Counting(TensorFeed):
 
 DEVIATION = torch.full((1, 1, 1), 0.4)
 _PLAIN = random_feed(40, 1, 8, 4)
-FEED = Counting(_PLAIN.images, _PLAIN.labels)
+FEED = Counting(_PLAIN.images, _PLAIN.labels, 8)
 
 
 def reference(corruption: str, severity: int) -> tuple[Tensor, np.ndarray]:

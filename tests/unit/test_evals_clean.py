@@ -7,24 +7,24 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.data.resident import ResidentEval
 from bench.errors import BadInput
 from bench.evals.api import Context, Transform
 from bench.evals.clean import Clean
 from bench.evals.forward import evaluation_mode, predictions
-from bench.evals.tensor_feed import TensorFeed
 
 
 def normalise(images: Tensor) -> Tensor:
     return (images.float() / 255 - 0.25) / 0.5
 
 
-def random_feed(size: int, channels: int, side: int, classes: int) -> TensorFeed:
+def random_feed(size: int, channels: int, side: int, classes: int) -> ResidentEval:
     generator = np.random.default_rng(5)
     images = torch.from_numpy(generator.integers(0, 256, (size, channels, side, side), dtype=np.uint8))
-    return TensorFeed(images, torch.from_numpy(generator.integers(0, classes, size)))
+    return ResidentEval(images, torch.from_numpy(generator.integers(0, classes, size)), side)
 
 
-def context_of(feed: TensorFeed, classes: int, net: nn.Module | None = None) -> Context:
+def context_of(feed: ResidentEval, classes: int, net: nn.Module | None = None) -> Context:
     if net is None:
         inputs = feed.images[0].numel()
         net = nn.Sequential(nn.Flatten(), nn.Linear(inputs, classes))
@@ -34,7 +34,7 @@ def context_of(feed: TensorFeed, classes: int, net: nn.Module | None = None) -> 
     return Context(net, normalise, {"test": feed}, classes, torch.device("cpu"), seed=0)
 
 
-class Counting(TensorFeed):
+class Counting(ResidentEval):
     """Counts the images it has served."""
 
     seen = 0
@@ -47,7 +47,7 @@ class Counting(TensorFeed):
 
 def test_metrics_and_resume() -> None:
     plain = random_feed(90, 1, 4, 7)
-    feed = Counting(plain.images, plain.labels)
+    feed = Counting(plain.images, plain.labels, 4)
     context = context_of(feed, 7)
     metrics = list(Clean(batch_size=40).evaluate(context, {}))
     assert [metric.key for metric in metrics] == Clean().plan(context)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from bench.evals.corruption_ops.motion import motion_blur_levels
 from bench.evals.corruption_ops.operators import apply_separable, gaussian_operator, gaussian_taps, zoom_operator
-from bench.evals.corruption_ops.pixels import to_bytes, to_unit, to_unit64, truncated
+from bench.evals.corruption_ops.pixels import to_bytes, to_unit64, truncated
 
 FEW_TAPS, FEW_TERMS = 2, 49
-"""Kernels up to this size are summed in float64 in the reference's order."""
+"""Kernels up to this size are summed in the reference's order."""
 NEGLIGIBLE = 1e-18
 """Weights below float64's last bit."""
 JUMPS = 7
@@ -24,13 +24,13 @@ JUMPS = 7
 
 def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
     """Gaussian of `sigma` pixels, cut at 4 sigma, borders repeated."""
-    if int(4 * sigma + 0.5) <= FEW_TAPS:
-        return truncated(_smooth_in_order(to_unit64(images), sigma))
-    return to_bytes(smooth(to_unit(images), sigma))
+    pixels = to_unit64(images)
+    few = int(4 * sigma + 0.5) <= FEW_TAPS
+    return truncated(_smooth_in_order(pixels, sigma) if few else smooth(pixels, sigma))
 
 
 def smooth(pixels: Tensor, sigma: float) -> Tensor:
-    """Gaussian smoothing of float images (..., H, W), cut at 4 sigma, borders repeated."""
+    """Gaussian smoothing of float64 images (..., H, W), cut at 4 sigma, borders repeated."""
     rows, columns = (gaussian_operator(side, sigma, pixels.device) for side in pixels.shape[-2:])
     return apply_separable(pixels, rows, columns)
 
@@ -94,11 +94,9 @@ def defocus_blur(images: Tensor, strength: tuple[float, float]) -> Tensor:
     """
     kernel = defocus_kernel(*strength)
     reach = len(kernel) // 2
-    if np.count_nonzero(kernel) <= FEW_TERMS:
-        padded = F.pad(to_unit64(images), (reach, reach, reach, reach), mode="reflect")
-        return truncated(_correlate_in_order(padded, kernel))
-    padded = F.pad(to_unit(images), (reach, reach, reach, reach), mode="reflect")
-    return to_bytes(_correlate_by_fourier(padded, kernel))
+    padded = F.pad(to_unit64(images), (reach, reach, reach, reach), mode="reflect")
+    few = np.count_nonzero(kernel) <= FEW_TERMS
+    return truncated(_correlate_in_order(padded, kernel) if few else _correlate_by_fourier(padded, kernel))
 
 
 @functools.lru_cache(maxsize=32)
@@ -131,9 +129,9 @@ def _correlate_in_order(padded: Tensor, kernel: np.ndarray) -> Tensor:
 
 
 def _correlate_by_fourier(padded: Tensor, kernel: np.ndarray) -> Tensor:
-    """The same for float32 images and a large symmetric kernel."""
+    """The same for a large symmetric kernel."""
     size, shape = len(kernel), padded.shape[2:]
-    square = torch.from_numpy(kernel).to(padded.device)
+    square = torch.from_numpy(kernel).to(padded)
     product = torch.fft.rfft2(padded) * torch.fft.rfft2(square, s=shape)
     return torch.fft.irfft2(product, s=shape)[:, :, size - 1 :, size - 1 :].contiguous()
 
@@ -148,7 +146,7 @@ def zoom_blur(images: Tensor, strength: tuple[float, float]) -> Tensor:
     factors = np.arange(1, *strength).tolist()
     size = images.shape[2]
     operators = [zoom_operator(size, factor, images.device) for factor in factors]
-    pixels = to_unit(images)
+    pixels = to_unit64(images)
     right = (pixels @ torch.cat(operators).T).unflatten(3, (len(factors), size))
     zoomed = torch.cat(operators, dim=1) @ right.permute(0, 1, 3, 2, 4).flatten(2, 3)
     return to_bytes(zoomed.add_(pixels).div_(len(factors) + 1))

@@ -32,7 +32,7 @@ def pixelate(images: Tensor, share: float) -> Tensor:
     size = images.shape[2]
     small = int(size * share)
     down, up = box_operator(size, small, images.device), box_operator(small, size, images.device)
-    levels = images.to(torch.float32)
+    levels = images.to(torch.float64)
     for operator in (down, up):
         levels = (levels @ operator.T).add_(0.5).floor_()
         levels = (operator @ levels).add_(0.5).floor_()
@@ -50,8 +50,8 @@ def elastic_transform(images: Tensor, strength: tuple[float, float, float], corn
     height, width = images.shape[2:]
     warped = _sampled(to_unit(images), _affine_points(images.shape[2:], corners.double() * affine), align_corners=True)
     rows, columns = (gaussian_operator(side, sigma, images.device, "reflect", 3.0) for side in (height, width))
-    displacement = apply_separable(field, rows, columns).mul_(alpha)
-    points = torch.stack(_grid(height, width, images.device), dim=0).to(torch.float32) + displacement
+    displacement = apply_separable(field.double(), rows, columns).mul_(alpha).float()
+    points = torch.stack(_grid(height, width, images.device), dim=0).double() + displacement
     return to_bytes(_sampled(warped, points.permute(0, 2, 3, 1), align_corners=False))
 
 
@@ -74,7 +74,7 @@ def _affine_points(shape: torch.Size, shift: Tensor) -> Tensor:
 
 
 def _sampled(pixels: Tensor, points: Tensor, align_corners: bool) -> Tensor:
-    """Bilinear values at points (B, H, W, 2) in pixels; mirrored about border centres (align_corners) or outer edges."""
+    """Bilinear values at points (B, H, W, 2) in pixels; mirrored about border centres if align_corners, else edges."""
     sides = torch.tensor([pixels.shape[3], pixels.shape[2]], device=pixels.device)
     unit = points * 2 / (sides - 1) - 1 if align_corners else (points * 2 + 1) / sides - 1
     return F.grid_sample(pixels, unit.to(torch.float32), "bilinear", "reflection", align_corners=align_corners)

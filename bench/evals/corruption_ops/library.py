@@ -27,11 +27,13 @@ def corrupt(images: Tensor, index: Tensor, corruption: str, severity: int, seed:
 
     BadInput for other shapes, an unknown corruption or severity, or a size without a published severity table.
     """
-    check_images(images)
+    check_shape((images.shape[1], images.shape[2], images.shape[3]))
     entry = strength(corruption, severity, images.shape[2])
     key = Key(seed, "corruption", corruption, severity)
     limit = CPU_CHUNK if images.device.type == "cpu" else DEVICE_CHUNK
     count = max(1, limit // images[0].numel())
+    if images.device.type == "mps":  # it has no float64
+        return corrupt(images.cpu(), index.cpu(), corruption, severity, seed).to(images.device)
     parts = [
         _CORRUPTIONS[corruption](part, entry, ImageDraws(key, places))
         for part, places in zip(images.split(count), index.to(images.device).split(count), strict=True)
@@ -39,11 +41,12 @@ def corrupt(images: Tensor, index: Tensor, corruption: str, severity: int, seed:
     return torch.cat(parts)
 
 
-def check_images(images: Tensor) -> None:
-    """BadInput unless images are square, uint8 and have three channels."""
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
-        shape = "x".join(str(side) for side in images.shape[1:])
-        raise BadInput(f"the published corruptions are for square uint8 images of 3 channels, these are {shape}")
+def check_shape(shape: tuple[int, int, int] | None) -> None:
+    """BadInput unless images (C, H, W) are square, of 3 channels and of a size with a published severity table."""
+    if shape is None or shape[0] != 3 or shape[1] != shape[2]:
+        shown = "of many sizes" if shape is None else f"of {shape[0]} channels and {shape[1]}x{shape[2]} px"
+        raise BadInput(f"the published corruptions are for square images of 3 channels, these are {shown}")
+    strength("brightness", 1, shape[1])
 
 
 def _gaussian_noise(images: Tensor, entry: Any, draws: ImageDraws) -> Tensor:

@@ -1,7 +1,7 @@
 """From uint8 images to pixels in [0, 1] and back, as the published scripts do it.
 
 The scripts compute in float64 and truncate. Where the exact value is a whole number, the last bit decides about a grey
-level: operations that meet this often are done in float64 in the scripts' order, the others in float32 with a bias.
+level: operations that meet this often are done in float64 in the scripts' order, the others get a bias.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 BIAS = 1e-4
-"""In grey levels: far above float32's rounding, so that whole numbers stay whole, and far below a level."""
+"""In grey levels: above float32's rounding, so that whole numbers stay whole, and far below a level."""
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def to_unit64(images: Tensor) -> Tensor:
 
 
 def to_bytes(pixels: Tensor) -> Tensor:
-    """float32 pixels, [0, 1] after clamping, to uint8 by truncation. Writes into `pixels`."""
+    """Pixels, [0, 1] after clamping, to uint8 by truncation after the bias. Writes into `pixels`."""
     return pixels.clamp_(0, 1).mul_(255).add_(BIAS).to(torch.uint8)
 
 

@@ -24,12 +24,12 @@ def spatter(images: Tensor, strength: tuple[float, float, float, float, float, b
     script divides 0 by 0 there and gives a black image.
     """
     mean, deviation, sigma, threshold, amount, mud = strength
-    liquid = smooth(field * deviation + mean, sigma)
+    liquid = smooth(field.double() * deviation + mean, sigma)
     liquid.masked_fill_(liquid < threshold, 0)
     pixels = to_unit(images)
     if mud:
-        cover = smooth((liquid > threshold).to(torch.float32), amount)[:, None]
-        cover.masked_fill_(cover < 0.8, 0)
+        cover = smooth((liquid > threshold).double(), amount)[:, None]
+        cover = cover.masked_fill_(cover < 0.8, 0).float()
         return to_bytes(pixels * (1 - cover) + cover * _colour(MUD, images))
     drops = water_relief((liquid * 255).to(torch.int64) % 256)
     highest = drops.amax(dim=(1, 2), keepdim=True)

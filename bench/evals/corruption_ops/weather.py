@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bench.evals.corruption_ops.motion import motion_blur_levels
 from bench.evals.corruption_ops.operators import apply_separable, zoom_operator
-from bench.evals.corruption_ops.pixels import BIAS, to_bytes, to_unit
+from bench.evals.corruption_ops.pixels import to_bytes, to_unit
 from bench.evals.corruption_ops.plasma import plasma
 
 LUMA = (0.299, 0.587, 0.114)
@@ -24,8 +24,8 @@ def snow(images: Tensor, strength: SnowStrength, field: Tensor, degrees: Tensor)
     """
     mean, deviation, factor, threshold, radius, sigma, kept = strength
     operator = zoom_operator(field.shape[1], factor, field.device)
-    flakes = apply_separable(field * deviation + mean, operator, operator)
-    flakes = flakes.masked_fill_(flakes < threshold, 0).clamp_(0, 1).mul_(255).add_(BIAS).floor_()
+    flakes = apply_separable(field.double() * deviation + mean, operator, operator)
+    flakes = flakes.masked_fill_(flakes < threshold, 0).clamp_(0, 1).mul_(255).floor_().float()
     layer = motion_blur_levels(flakes[:, None], radius, sigma, degrees) * (1 / 255)
     pixels = to_unit(images)
     weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
