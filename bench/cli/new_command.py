@@ -71,7 +71,9 @@ def run(options: argparse.Namespace) -> int:
     """Write methods/NAME.py and configs/method/NAME.yaml; never overwrite."""
     name = str(options.name)
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name) or name in ("api", "ops"):
-        raise BadInput(f"'{name}' cannot name a method: use small letters, digits and underscores, not a Python keyword")
+        raise BadInput(
+            f"'{name}' cannot name a method: use small letters, digits and underscores, not a Python keyword"
+        )
     if name in method_names():
         raise BadInput(f"there is a method '{name}' already; choose another name")
     if shipped_configs().name == "_configs":

@@ -7,7 +7,7 @@ import sys
 
 from bench.cli.missing import exit_code
 from bench.cli.suite_options import store_of, suite_of
-from bench.cli.tables import write_all
+from bench.cli.tables import suite_tables, write_and_print
 from bench.sweep.lock import results_lock
 from bench.sweep.sweep import Options, run_sweep
 from bench.sweep.todo import find_todo
@@ -24,5 +24,5 @@ def run(options: argparse.Namespace) -> int:
     with results_lock(options.results):
         machine = Options(options.device, options.workers, options.threads, options.run_timeout)
         missing = run_sweep(suite, store, machine)
-        write_all(suite, store, options.results, figures=not options.no_figures, output=None)
+        write_and_print(suite, suite_tables(suite, store), options.results, figures=not options.no_figures)
     return exit_code(missing, sys.stderr)

@@ -26,7 +26,9 @@ def run(options: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=1))
     else:
         counts = Counter("done" if item.need == "nothing" else item.need for item in todo)
-        print(f"{suite.name}: {len(todo)} runs; " + ", ".join(f"{count} {need}" for need, count in sorted(counts.items())))
+        print(
+            f"{suite.name}: {len(todo)} runs; " + ", ".join(f"{count} {need}" for need, count in sorted(counts.items()))
+        )
         for item in todo:
             if item.need != "nothing" or status[item.spec.run_id] != "ok":
                 reason = item.record.reason if item.record and item.record.reason else item.why

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from bench.config.suite import Suite
 from bench.records import Store
+from bench.report import Tables, build_tables, print_tables, write_tables
+from bench.sweep.todo import find_todo
 
 
-def write_all(suite: Suite, store: Store, results: Path, figures: bool, output: Path | None) -> None:
-    """Placeholder until bench.report lands."""
+def suite_tables(suite: Suite, store: Store) -> Tables:
+    """The tables of exactly the suite's runs, missing ones shown as missing; says which runs are stale."""
+    todo = find_todo(suite, store)
+    stale = [item for item in todo if item.why.startswith("stale")]
+    if stale:
+        print(
+            f"{len(stale)} run(s) were made by older code and are shown as they are; `mixbench run` makes them anew",
+            file=sys.stderr,
+        )
+    return build_tables(store.runs(), store.sessions(), [item.spec for item in todo], suite.file.base)
+
+
+def write_and_print(suite: Suite, tables: Tables, results: Path, figures: bool, output: Path | None = None) -> None:
+    """Tables to OUTPUT or RESULTS/tables/SUITE, figures beside them; then everything to stdout, with the paths."""
+    folder = output or results / "tables" / suite.name
+    paths = write_tables(tables, folder)
+    if figures:
+        from bench.report.figures import write_figures
+
+        paths += write_figures(tables, output or results / "figures" / suite.name)
+    print_tables(tables)
+    if suite.file.note:
+        print(f"\n{suite.file.note}")
+    print("\nWritten:")
+    for path in paths:
+        print(f"  {path}")

@@ -66,7 +66,7 @@ def method_facts(name: str) -> MethodFacts:
     raise BadInput(f"unknown method implementation '{name}'; {nearest(name, {*own, *points})}")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def read_facts(name: str, module: str, path: Path, class_name: str | None = None) -> MethodFacts:
     """Facts of the method class in a source file (the one subclass of Method, or the named class)."""
     try:
@@ -114,7 +114,9 @@ def _entry_points() -> dict[str, str]:
 
 def _method_class(tree: ast.Module, path: Path, class_name: str | None) -> ast.ClassDef:
     def derives(node: ast.ClassDef) -> bool:
-        return any(isinstance(base, ast.Name | ast.Attribute) and ast.unparse(base).endswith("Method") for base in node.bases)
+        return any(
+            isinstance(base, ast.Name | ast.Attribute) and ast.unparse(base).endswith("Method") for base in node.bases
+        )
 
     found = [
         node

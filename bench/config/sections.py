@@ -29,7 +29,9 @@ class Resolved(Generic[S]):
     title: str
 
 
-def resolve_section(kind: str, name: str, asked_in: str, folders: ConfigFolders, layers: list[Overrides]) -> Resolved[Any]:
+def resolve_section(
+    kind: str, name: str, asked_in: str, folders: ConfigFolders, layers: list[Overrides]
+) -> Resolved[Any]:
     """Data, backbone or protocol by name. A backbone without a file is taken as a timm model's name."""
     model = MODELS[kind]
     path = folders.find(kind, name)
@@ -103,6 +105,6 @@ def _layered(
 def _with_defaults(model: Any, origins: dict[str, str]) -> dict[str, str]:
     complete = dict(origins)
     for key, info in model.model_fields.items():
-        if key not in complete and info.default is not PydanticUndefined or info.default_factory is not None:
+        if (key not in complete and info.default is not PydanticUndefined) or info.default_factory is not None:
             complete.setdefault(key, "default")
     return complete

@@ -98,7 +98,7 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
         kind: [resolve_section(kind, item, where(kind), folders, layers) for item in _as_list(getattr(file, kind))]
         for kind in ("data", "backbone", "protocol")
     }
-    names = folders.names("method") if file.methods == "all" else _as_list(file.methods)
+    names = folders.names("method") if _as_list(file.methods) == ["all"] else _as_list(file.methods)
     for repeated in {item for item in names if names.count(item) > 1}:
         raise BadInput(f"{where('methods')}: method '{repeated}' stands twice")
     arms = [resolve_method(item, where("methods"), folders, layers) for item in names]

@@ -13,14 +13,10 @@ from bench.records import RecordWriter, read_record
 from bench.run.execute import Stopped
 
 
-def evaluate_arm(
-    arm: EvalArm, context: Context, file: Path, source_digest: str, stopping: Callable[[], bool]
-) -> None:
+def evaluate_arm(arm: EvalArm, context: Context, file: Path, source_digest: str, stopping: Callable[[], bool]) -> None:
     """Append the metrics that `file` does not hold yet, each as soon as it is known, and an end line."""
     earlier = read_record(file).lines
-    done = {
-        metric_key(line["name"], line["detail"]): line["value"] for line in earlier if line["kind"] == "metric"
-    }
+    done = {metric_key(line["name"], line["detail"]): line["value"] for line in earlier if line["kind"] == "metric"}
     evaluator = arm.build()
     with RecordWriter(file) as record:
         record.append(

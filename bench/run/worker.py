@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 
+from bench.data.normalise import Normaliser
+from bench.data.open import Splits
 from bench.errors import BadInput
 from bench.evals.api import Context
 from bench.evals.registry import EvalArm
@@ -27,10 +29,8 @@ from bench.run.build import build_method, pick_device, splits_for
 from bench.run.evaluation import evaluate_arm
 from bench.run.execute import Stopped, train_run
 from bench.run.finished import load_trained
-from bench.data.normalise import Normaliser
-from bench.data.open import Splits
-from bench.speed.session import time_methods
 from bench.spec import Spec
+from bench.speed.session import time_methods
 
 
 def serve() -> int:
@@ -85,7 +85,10 @@ class Worker:
         except Stopped:
             self.send({"event": "done", "status": "interrupted", "reason": "stopped", "seconds": 0.0})
             return False
-        except (BadInput, StorageError) as error:
+        except BadInput as error:
+            self.send({"event": "done", "status": "bad input", "reason": str(error), "seconds": 0.0})
+            return False
+        except StorageError as error:
             status, reason = "error", str(error)
         except torch.cuda.OutOfMemoryError as error:
             status, reason = "oom", str(error).splitlines()[0]
@@ -118,14 +121,14 @@ class Worker:
         self, arm: dict[str, Any], spec: Spec, folder: Path, splits: Splits, device: torch.device
     ) -> str | None:
         """Record one evaluator's metrics; returns why it failed, None when it did not."""
-        backbone = load_trained(spec, folder, splits, device)
-        normalise = Normaliser(spec.data.mean, spec.data.std).to(device)
         facts = splits.facts
-        context = Context(
-            backbone, normalise, splits.evaluation, facts.num_classes, device, spec.seed, facts.class_names
-        )
         chosen = EvalArm(**arm["arm"])
         try:
+            backbone = load_trained(spec, folder, splits, device)
+            normalise = Normaliser(spec.data.mean, spec.data.std).to(device)
+            context = Context(
+                backbone, normalise, splits.evaluation, facts.num_classes, device, spec.seed, facts.class_names
+            )
             evaluate_arm(chosen, context, Path(arm["file"]), arm["source_digest"], self.stop.is_set)
         except BadInput as error:
             return f"{chosen.name}: {error}"
@@ -148,5 +151,3 @@ class Worker:
             task["source_digests"], report,
         )  # fmt: skip
         return "ok", None
-
-

@@ -18,9 +18,11 @@ class Workers:
 
 
 def plan_workers(device: str, workers: int | None, threads: int | None) -> Workers:
-    """One worker a GPU where there are any (device "auto" or "cuda"); else one worker a core with one thread each.
+    """One worker a GPU where there are any (device "auto" or "cuda"); else one worker a core.
 
-    workers above the number of GPUs share them in turns. A given "cuda:N" or "cpu" is used as it is.
+    On a CPU each worker has one thread unless told otherwise: the number of threads changes the order of sums and so
+    the last digits of results, which therefore must not hang on how many workers there happen to be. workers above
+    the number of GPUs share them in turns. A given "cuda:N" or "cpu" is used as it is.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpus = visible_gpus() if device in ("auto", "cuda") else []
@@ -31,7 +33,7 @@ def plan_workers(device: str, workers: int | None, threads: int | None) -> Worke
         return Workers(environments, "cuda", each)
     on_gpu = device.startswith("cuda")
     count = workers or (1 if on_gpu else max(1, cores // (threads or 1)))
-    each = threads or (max(1, cores // count))
+    each = threads or (max(1, cores // count) if on_gpu else 1)
     return Workers([_limits(each)] * count, device, each)
 
 

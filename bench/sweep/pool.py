@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -36,7 +37,8 @@ class Pool:
     def __init__(self, environments: list[dict[str, str]], logs: Path, timeout: float | None = None) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._slots = [
-            _Slot(environment, logs / f"worker-{number}.txt", timeout) for number, environment in enumerate(environments)
+            _Slot(environment, logs / f"worker-{number}.txt", timeout)
+            for number, environment in enumerate(environments)
         ]
 
     def run(self, tasks: list[dict[str, Any]]) -> Iterator[Event]:
@@ -76,9 +78,7 @@ class _Slot:
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
 
-    def work(
-        self, waiting: queue.SimpleQueue[dict[str, Any]], events: queue.SimpleQueue[Event | None]
-    ) -> None:
+    def work(self, waiting: queue.SimpleQueue[dict[str, Any]], events: queue.SimpleQueue[Event | None]) -> None:
         """Take tasks until none is left; runs in a thread."""
         try:
             while not self._stopping.is_set():
@@ -97,10 +97,8 @@ class _Slot:
         self._stopping.set()
         process = self._process
         if process is not None and process.stdin is not None:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
-            except BrokenPipeError:
-                pass
 
     def kill(self) -> None:
         """End a worker that has not left by itself."""

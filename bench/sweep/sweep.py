@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.clock import duration_text
 from bench.config.suite import Suite
 from bench.errors import BadInput
-from bench.records import RecordWriter, Store, read_record
-from bench.spec import Spec
+from bench.records import TRAIN_FILE, RecordWriter, Store, read_record
 from bench.sweep.devices import Workers, plan_workers
+from bench.sweep.options import Options, logs_folder
 from bench.sweep.pool import Event, Pool
 from bench.sweep.progress import Progress
+from bench.sweep.speed import time_cells
 from bench.sweep.todo import Todo, evaluations_todo, find_todo, read_evals
 
-CHECKPOINT_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a sweep runs; nothing here changes a number in a table."""
-
-    device: str = "auto"
-    workers: int | None = None
-    threads: int | None = None
-    run_timeout: float | None = None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
+WILL = {"resume": "continues from its checkpoint", "evaluate": "is evaluated", "train": "is trained again"}
 
 
 def run_sweep(suite: Suite, store: Store, options: Options) -> list[Todo]:
@@ -41,7 +31,17 @@ def run_sweep(suite: Suite, store: Store, options: Options) -> list[Todo]:
     _say_plan(suite, todo, waiting, workers)
     if waiting:
         _do_runs(suite, store, waiting, workers, options)
-    _do_speed(suite, store, todo, workers)
+    if suite.file.speed != "none":
+        time_cells(suite, store, suite.file.speed, options)
+    return [item for item in find_todo(suite, store) if not _complete(item)]
+
+
+def run_evaluations(suite: Suite, store: Store, options: Options) -> list[Todo]:
+    """Evaluate finished runs, train nothing; returns what is missing afterwards."""
+    waiting = [item for item in find_todo(suite, store) if item.need == "evaluate"]
+    workers = plan_workers(options.device, options.workers, options.threads)
+    if waiting:
+        _do_runs(suite, store, waiting, workers, options)
     return [item for item in find_todo(suite, store) if not _complete(item)]
 
 
@@ -56,7 +56,9 @@ def _say_plan(suite: Suite, todo: list[Todo], waiting: list[Todo], workers: Work
     reasons: dict[str, list[str]] = defaultdict(list)
     for item in waiting:
         if item.why != "new":
-            verb = {"resume": "continues from its checkpoint", "evaluate": "is evaluated"}.get(item.need, "is trained again")
+            verb = {"resume": "continues from its checkpoint", "evaluate": "is evaluated"}.get(
+                item.need, "is trained again"
+            )
             reasons[f"{item.why}; {verb}"].append(f"{item.spec.labels.method} seed {item.spec.seed}")
     for why, names in reasons.items():
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
@@ -72,25 +74,18 @@ def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, 
     units = {task["name"]: items[task["name"]].spec.effective_protocol.epochs for task in tasks}
     progress = Progress(suite.name, sum(units.values()), len(tasks))
     try:
-        for event in _closing(Pool(workers.environments, store.root.parent / "logs", options.run_timeout).run(tasks)):
+        for event in Pool(workers.environments, logs_folder(store), options.run_timeout).run(tasks):
             name = event.task["name"]
             if event.kind == "progress":
                 progress.advance(name, event.fields["epoch"])
             elif event.kind == "done":
+                if event.fields["status"] == "bad input":
+                    _remove_unused(Path(event.task["folder"]))
+                    raise BadInput(event.fields["reason"])
                 _close_record(event)
                 progress.finish(name, units[name], _finished_line(items[name], event, store))
     finally:
         progress.close()
-
-
-def _closing(events: Iterable[Event]) -> Iterable[Event]:
-    """Pass events on and close the pool at once when the consumer stops, as on Ctrl-C."""
-    try:
-        yield from events
-    finally:
-        close = getattr(events, "close", None)
-        if close is not None:
-            close()
 
 
 def _task(item: Todo, suite: Suite, store: Store, workers: Workers, options: Options) -> dict[str, Any]:
@@ -111,10 +106,18 @@ def _task(item: Todo, suite: Suite, store: Store, workers: Workers, options: Opt
     }
 
 
+def _remove_unused(folder: Path) -> None:
+    """Take back an attempt that never got as far as training."""
+    if all(line["kind"] == "begin" for line in read_record(folder / TRAIN_FILE).lines):
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
+
+
 def _close_record(event: Event) -> None:
     """A worker that died or failed could not write how its run ended."""
     fields = event.fields
-    path = Path(event.task["folder"]) / "train.jsonl"
+    path = Path(event.task["folder"]) / TRAIN_FILE
     if not event.task["train"] or fields["status"] in ("ok", "skipped", "diverged"):
         return
     lines = read_record(path).lines
@@ -139,68 +142,6 @@ def _finished_line(item: Todo, event: Event, store: Store) -> str:
     test = record.epochs[-1].get("test") if record is not None and record.epochs else None
     accuracy = f", test top-1 {100 * test['top1']:.1f} %" if test else ""
     return f"{line}{accuracy}, {duration_text(fields['seconds'])}"
-
-
-def _do_speed(suite: Suite, store: Store, todo: list[Todo], workers: Workers) -> None:
-    settings = suite.file.speed
-    if settings == "none":
-        return
-    cells: dict[str, list[Todo]] = defaultdict(list)
-    for item in todo:
-        if item.spec.seed == todo[0].spec.seed:
-            cells[item.spec.cell].append(item)
-    plain = settings.model_dump()
-    for cell, items in cells.items():
-        digests = {item.spec.arm: item.source_digest for item in items}
-        if any(_same_session(session.begin, cell, plain, digests, workers) and session.status == "ok"
-               for session in store.sessions()):  # fmt: skip
-            continue
-        labels = items[0].spec.labels
-        name = f"step times of {len(items)} methods ({labels.data}, {labels.backbone}, {labels.protocol})"
-        file = store.new_session()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        task = {
-            "task": "speed",
-            "name": cell,
-            "specs": [item.spec.model_dump(mode="json") for item in items],
-            "folder": str(file.parent),
-            "file": str(file),
-            "device": workers.device,
-            "threads": workers.threads,
-            "settings": plain,
-            "source_digests": digests,
-        }
-        progress = Progress(f"{suite.name}: {name}", settings.rounds + 1, 1)
-        try:
-            for event in _closing(Pool(workers.environments[:1], store.root.parent / "logs").run([task])):
-                if event.kind == "progress":
-                    progress.advance(cell, event.fields["round"])
-                elif event.kind == "done":
-                    done = event.fields["status"] == "ok"
-                    detail = duration_text(event.fields["seconds"]) if done else str(event.fields["reason"])
-                    progress.finish(cell, settings.rounds + 1, f"{name}: {event.fields['status']}, {detail}")
-        finally:
-            progress.close()
-
-
-def _same_session(
-    begin: dict[str, Any], cell: str, settings: dict[str, int], digests: dict[str, str], workers: Workers
-) -> bool:
-    """Whether a session timed the same code the same way with as many threads on the same kind of device."""
-    provenance = begin.get("provenance") or {}
-    device = "cuda" if workers.device.startswith("cuda") else "cpu"
-    return (
-        begin.get("cell") == cell
-        and begin.get("settings") == settings
-        and begin.get("source_digests") == digests
-        and provenance.get("device") == device
-        and provenance.get("threads") == workers.threads
-    )
-
-
-def planned_specs(suite: Suite, store: Store) -> list[Spec]:
-    """The suite's specs in suite order, for tables that show missing runs as missing."""
-    return [item.spec for item in find_todo(suite, store)]
 
 
 def require_records(store: Store) -> None:
