@@ -39,9 +39,11 @@ COLUMNS = [
         "best_epoch_selected_on_test", "mean of each run's highest test top-1, %: selected on test, not for ranking", 2
     ),
     Column(
-        "alignment_effect_to_first", "relative change of the logits when the alignment is left out, first direction", 4
+        "alignment_effect_to_first",
+        "relative change of the logits when the alignment is left out, first direction",
+        digits=3,
     ),
-    Column("alignment_effect_to_second", "the same in the other direction", 4),
+    Column("alignment_effect_to_second", "the same in the other direction", digits=3),
     *ID_COLUMNS,
 ]
 _ALIGNMENT = ("alignment_effect_to_first", "alignment_effect_to_second")
@@ -126,7 +128,7 @@ def _alignment_text(row: Record) -> str:
     effects = [row[name] for name in _ALIGNMENT]
     if all(effect is None for effect in effects):
         return NOT_APPLICABLE
-    return " / ".join(NOT_APPLICABLE if effect is None else fixed(float(effect), 3) for effect in effects)
+    return " / ".join(NOT_APPLICABLE if effect is None else f"{float(effect):.2g}" for effect in effects)
 
 
 def _explanation(study: Study, rows: list[Record]) -> list[str]:

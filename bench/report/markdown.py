@@ -13,14 +13,20 @@ def tables_markdown(tables: Tables) -> str:
     parts = ["# Results", "", *_items([*tables.statements, *tables.notes])]
     for table in (tables.leaderboard, tables.accuracy, tables.robustness, tables.throughput):
         parts += [f"## {table.title}", "", *_table(table), *_items(table.notes)]
-    parts += ["## Columns of the CSV files", "", "An empty cell was not measured.", ""]
-    for table in tables.all:
-        parts += [
-            f"### {table.name}.csv",
-            "",
-            *_items([f"{column.name}: {column.meaning}" for column in table.columns]),
-        ]
-    return "\n".join(parts)
+    return "\n".join([*parts, *_columns(tables.all)])
+
+
+def _columns(tables: list[Table]) -> list[str]:
+    lines = ["## Columns of the CSV files", "", "An empty cell was not measured. `x_low` and `x_high` are the ends of "]
+    lines[-1] += "the 95 % interval of `x`, `x_df` its degrees of freedom, `x_n` the seeds that both methods have."
+    said: set[str] = set()
+    for table in tables:
+        fresh = [column for column in table.columns if not column.detail and column.name not in said]
+        said |= {column.name for column in fresh}
+        repeated = "" if len(said) == len(fresh) else " (beside those above)"
+        lines += ["", f"### {table.name}.csv{repeated}", ""]
+        lines += [f"- `{column.name}`: {_escaped(column.meaning)}" for column in fresh]
+    return [*lines, ""]
 
 
 def _table(table: Table) -> list[str]:

@@ -56,8 +56,8 @@ def robustness_table(study: Study) -> Robustness:
             for family in groups:
                 for condition, difference in compared[family.name].items():
                     record |= _record(f"{family.name}_{condition}", row, difference)
-                record[f"{family.name}_n"] = len(compared[family.name][MEAN].measured[row.arm])
-            rows.append({**record, **ids(cell, row, row_footnotes(row))})
+                record[f"{family.name}_runs"] = len(compared[family.name][MEAN].measured[row.arm])
+            rows.append({**record, **ids(cell, row, [*row_footnotes(row), *_unmeasured(row, record, groups)])})
     columns = [
         *LABEL_COLUMNS,
         *COUNT_COLUMNS,
@@ -80,6 +80,13 @@ def _compare(family: Family, cell: Cell) -> dict[str, Differences]:
     }
 
 
+def _unmeasured(row: Row, record: Record, groups: list[Family]) -> list[str]:
+    """Which means rest on fewer runs than ended ok."""
+    ok = len(row.ok)
+    counts = {family.name: int(record[f"{family.name}_runs"] or 0) for family in groups}
+    return [f"{name}: {count} of {ok} ok runs measured" for name, count in counts.items() if 0 < count < ok]
+
+
 def _condition(runs: Mapping[int, Mapping[str, float]], condition: str) -> dict[int, float]:
     return {seed: found[condition] for seed, found in runs.items() if condition in found}
 
@@ -93,7 +100,7 @@ def _record(name: str, row: Row, difference: Differences) -> Record:
 
 
 def _columns(family: Family) -> list[Column]:
-    columns = [Column(f"{family.name}_n", f"ok runs with all conditions of: {family.title}")]
+    columns = [Column(f"{family.name}_runs", f"ok runs with all conditions of: {family.title}")]
     for condition in [MEAN, *family.conditions]:
         name = f"{family.name}_{condition}"
         columns += interval_columns(name, f"mean top-1 under {name}, %; t interval from the row's own seeds", 2)

@@ -95,12 +95,12 @@ def interval_columns(name: str, meaning: str, decimals: int, df: bool = False) -
     """Columns of an estimate with its 95 % interval."""
     columns = [
         Column(name, meaning, decimals),
-        Column(f"{name}_low", f"{name}: lower end of the 95 % interval", decimals),
-        Column(f"{name}_high", f"{name}: upper end of the 95 % interval", decimals),
+        Column(f"{name}_low", f"{name}: lower end of the 95 % interval", decimals, detail=True),
+        Column(f"{name}_high", f"{name}: upper end of the 95 % interval", decimals, detail=True),
     ]
     if df:
-        columns.append(Column(f"{name}_df", f"{name}: degrees of freedom of the interval"))
-        columns.append(Column(f"{name}_n", f"{name}: seeds that both methods have"))
+        columns.append(Column(f"{name}_df", f"{name}: degrees of freedom of the interval", detail=True))
+        columns.append(Column(f"{name}_n", f"{name}: seeds that both methods have", detail=True))
     return columns
 
 

@@ -22,11 +22,13 @@ def _statement(cell: Cell, reference: str) -> str:
     pairs = {arm: len(values.keys() & base.keys()) for arm, values in top1.items() if arm != cell.base.arm}
     seeds = max(pairs.values(), default=0)
     variance = paired_variance(top1)
-    if not seeds or variance is None:
-        return f"{_seeds(len(base))} cannot tell a difference to {reference} from chance; run at least 2 seeds."
-    if variance.value == 0:
-        return "no run differs from another by its seed, so nothing can be said about chance."
+    if not seeds:
+        return f"shows no differences, since no other method has a finished run with a seed of {reference}'s."
+    if variance is None:
+        return f"{_seeds(seeds)} cannot tell a difference to {reference} from chance; run at least 2 seeds."
     detectable = detectable_difference(variance, seeds) * 100
+    if detectable < 1e-6:
+        return "the seed makes no difference to any method, so nothing can be said about chance."
     more = detectable_difference(Variance(variance.value, _df(len(top1), 2 * seeds)), 2 * seeds) * 100
     return (
         f"{_seeds(seeds)} show a true difference to {reference} of {detectable:.1f} points with {POWER:.0%} "

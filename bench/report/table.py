@@ -20,11 +20,17 @@ _LONGEST_NAME = 30
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a CSV. decimals: for numbers with a fraction; None for whole numbers and text."""
+    """A column of a CSV. decimals: places after the point; None for whole numbers, text, and where `digits` counts.
+
+    digits: significant digits instead, for numbers of any size. detail: an end of an interval or a count behind the
+    column before it.
+    """
 
     name: str
     meaning: str
     decimals: int | None = None
+    digits: int | None = None
+    detail: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,4 +117,6 @@ def with_interval(name: str, decimals: int, signed: bool = False) -> Callable[[R
 def _cell(value: Value, column: Column) -> str:
     if value is None:
         return ""
+    if column.digits is not None:
+        return f"{float(value):.{column.digits}g}"
     return fixed(float(value), column.decimals) if column.decimals is not None else str(value)

@@ -9,19 +9,30 @@ from typing import Any
 from bench.errors import BadInput
 from bench.records import SpeedSession
 from bench.report.measurements import number
-from bench.report.rows import ID_COLUMNS, IS_BASE, LABEL_COLUMNS, METHOD_FIELD, REFERENCE_TEXT, ids, labels
+from bench.report.rows import (
+    ID_COLUMNS,
+    IS_BASE,
+    LABEL_COLUMNS,
+    METHOD_FIELD,
+    REFERENCE_TEXT,
+    ids,
+    interval_columns,
+    labels,
+)
 from bench.report.study import Cell, Row, Study
 from bench.report.table import Column, Field, Record, Table, plain, with_interval
 from bench.stats import interquartile_range, median, median_interval
 
+_RATIO = (
+    "median over rounds of the step time relative to the reference's in the same round; the interval lies between "
+    "order statistics and needs 6 rounds"
+)
 COLUMNS = [
     *LABEL_COLUMNS,
     Column("step_ms", "median time of one training step, milliseconds", 3),
     Column("step_ms_iqr", "interquartile range of the step times, milliseconds", 3),
     Column("images_per_second", "training images per second at the median step time", 1),
-    Column("ratio", "median over rounds of the step time relative to the reference's in the same round", 3),
-    Column("ratio_low", "ratio: lower end of the 95 % interval between order statistics; needs 6 rounds", 3),
-    Column("ratio_high", "ratio: upper end of the 95 % interval", 3),
+    *interval_columns("ratio", _RATIO, 3),
     Column("rounds", "rounds in which the method was timed"),
     Column("passes_per_step", "images sent through the network per training image", 2),
     Column("peak_memory_mib", "most memory allocated on the GPU, MiB", 1),
