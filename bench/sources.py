@@ -37,7 +37,7 @@ def import_closure(file: Path) -> list[Path]:
     return sorted(found)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _imported(file: Path) -> tuple[Path, ...]:
     roots = {"methods": Path(methods.__path__[0]).resolve(), "bench": Path(bench.__path__[0]).resolve()}
     names: list[str] = []
@@ -75,6 +75,6 @@ def _digest(files: list[Path]) -> str:
     return total.hexdigest()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _content_digest(file: Path) -> str:
     return hashlib.blake2b(file.read_bytes().replace(b"\r\n", b"\n"), digest_size=8).hexdigest()

@@ -225,7 +225,9 @@ def _hashed(section: Section) -> dict[str, Any]:
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
         marks = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        if marks.get("hashed") is False or (marks.get("neutral") and value == info.get_default(call_default_factory=True)):
+        if marks.get("hashed") is False or (
+            marks.get("neutral") and value == info.get_default(call_default_factory=True)
+        ):
             continue
         plain[name] = _plain(value)
     return plain

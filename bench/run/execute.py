@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,81 +43,102 @@ def train_run(
     stopping is asked after every step; Stopped is raised once the state is saved. planned: the seeds of this arm.
     """
     started = time.monotonic()
-    with RecordWriter(folder / TRAIN_FILE) as record:
-        checkpoint = load_checkpoint(folder / CHECKPOINT_FILE, device)
-        record.append(
-            "begin" if checkpoint is None else "resume",
-            schema=SCHEMA,
-            run_id=spec.run_id,
-            spec=spec.model_dump(mode="json"),
-            labels=spec.labels.model_dump(),
-            provenance=provenance(device.type),
-            source_digest=source_digest,
-            planned=planned,
-            epoch=0 if checkpoint is None else checkpoint["epoch"],
-            time=time.time(),
-        )
-        status, reason = "ok", None
-        try:
-            _train(spec, method, splits, folder, device, checkpoint, checkpoint_seconds, record, report, stopping)
-        except (Skipped, StageRefused) as error:
-            status, reason = "skipped", str(error)
-        except Diverged as error:
-            status, reason = "diverged", str(error)
-        except torch.cuda.OutOfMemoryError as error:
-            status, reason = "oom", str(error).splitlines()[0]
-        record.append("end", status=status, reason=reason, seconds=time.monotonic() - started)
+    checkpoint = load_checkpoint(folder / CHECKPOINT_FILE, device)
+    with _determinism(spec):
+        training, status, reason = _prepare(spec, method, splits, device)
+        with RecordWriter(folder / TRAIN_FILE) as record:
+            record.append(
+                "begin" if checkpoint is None else "resume",
+                schema=SCHEMA,
+                run_id=spec.run_id,
+                spec=spec.model_dump(mode="json"),
+                labels=spec.labels.model_dump(),
+                provenance=provenance(device.type),
+                source_digest=source_digest,
+                planned=planned,
+                epoch=0 if checkpoint is None else checkpoint["epoch"],
+                time=time.time(),
+            )
+            if training is not None:
+                if checkpoint is not None:
+                    training.load_state_dict(checkpoint)
+                saver = _Saver(folder / CHECKPOINT_FILE, training, checkpoint_seconds, stopping)
+                try:
+                    _train(training, splits, saver, record, report)
+                    _finish(spec, training, splits, folder, device, record)
+                except StageRefused as error:
+                    status, reason = "skipped", str(error)
+                except Diverged as error:
+                    status, reason = "diverged", str(error)
+                except torch.cuda.OutOfMemoryError as error:
+                    status, reason = "oom", str(error).splitlines()[0]
+            record.append("end", status=status, reason=reason, seconds=time.monotonic() - started)
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return status
 
 
-def _train(
-    spec: Spec, method: Method, splits: Splits, folder: Path, device: torch.device, checkpoint: dict[str, Any] | None,
-    checkpoint_seconds: float, record: RecordWriter, report: Report, stopping: Callable[[], bool],
-) -> None:  # fmt: skip
-    protocol = spec.effective_protocol
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(protocol.deterministic)
-    torch.backends.cudnn.benchmark = not protocol.deterministic
+@contextmanager
+def _determinism(spec: Spec) -> Generator[None]:
+    before = torch.are_deterministic_algorithms_enabled()
+    deterministic = spec.effective_protocol.deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
     try:
-        training = Training(spec, method, splits, device)
-        if checkpoint is not None:
-            training.load_state_dict(checkpoint)
-        saved = time.monotonic()
-
-        def on_step() -> None:
-            nonlocal saved
-            if stopping():
-                save_checkpoint(folder / CHECKPOINT_FILE, training.state_dict())
-                raise Stopped
-            if time.monotonic() - saved > checkpoint_seconds:
-                save_checkpoint(folder / CHECKPOINT_FILE, training.state_dict())
-                saved = time.monotonic()
-
-        while training.epoch < protocol.epochs:
-            before = training.epoch
-            epoch_started = time.monotonic()
-            result = training.run_epoch(on_step)
-            seconds = time.monotonic() - epoch_started
-            due = training.epoch % protocol.evaluate_every == 0 or training.epoch == protocol.epochs
-            measured = {
-                name: measure_accuracy(training.ranked, training.normalise, feed)
-                for name, feed in (splits.evaluation.items() if due else ())
-            }
-            record.append(
-                "epoch",
-                epoch=before + 1,
-                train_loss=result.loss,
-                parts=result.parts,
-                learning_rate=result.learning_rate,
-                seconds=seconds,
-                test=measured.get("test"),
-                validation=measured.get("validation"),
-            )
-            report({"epoch": training.epoch, "epochs": protocol.epochs, "seconds": seconds})
-        _finish(spec, training, splits, folder, device, record)
+        yield
     finally:
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(before)
+
+
+def _prepare(
+    spec: Spec, method: Method, splits: Splits, device: torch.device
+) -> tuple[Training | None, str, str | None]:
+    """Build everything before the record begins, so that what a user got wrong leaves no record."""
+    try:
+        return Training(spec, method, splits, device), "ok", None
+    except (Skipped, StageRefused) as error:
+        return None, "skipped", str(error)
+    except torch.cuda.OutOfMemoryError as error:
+        return None, "oom", str(error).splitlines()[0]
+
+
+class _Saver:
+    """After each step: save the state when it is time, or save and stop when asked to."""
+
+    def __init__(self, path: Path, training: Training, seconds: float, stopping: Callable[[], bool]) -> None:
+        self._path, self._training, self._seconds, self._stopping = path, training, seconds, stopping
+        self._saved = time.monotonic()
+
+    def __call__(self) -> None:
+        stop = self._stopping()
+        if stop or time.monotonic() - self._saved > self._seconds:
+            save_checkpoint(self._path, self._training.state_dict())
+            self._saved = time.monotonic()
+        if stop:
+            raise Stopped
+
+
+def _train(training: Training, splits: Splits, saver: _Saver, record: RecordWriter, report: Report) -> None:
+    protocol = training.protocol
+    while training.epoch < protocol.epochs:
+        started = time.monotonic()
+        result = training.run_epoch(saver)
+        seconds = time.monotonic() - started
+        due = training.epoch % protocol.evaluate_every == 0 or training.epoch == protocol.epochs
+        measured = {
+            name: measure_accuracy(training.ranked, training.normalise, feed)
+            for name, feed in (splits.evaluation.items() if due else ())
+        }
+        record.append(
+            "epoch",
+            epoch=training.epoch,
+            train_loss=result.loss,
+            parts=result.parts,
+            learning_rate=result.learning_rate,
+            seconds=seconds,
+            test=measured.get("test"),
+            validation=measured.get("validation"),
+        )
+        report({"epoch": training.epoch, "epochs": protocol.epochs, "seconds": seconds})
 
 
 def _finish(

@@ -80,12 +80,13 @@ def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, 
                 progress.advance(name, event.fields["epoch"])
             elif event.kind == "done":
                 if event.fields["status"] == "bad input":
-                    _remove_unused(Path(event.task["folder"]))
                     raise BadInput(event.fields["reason"])
                 _close_record(event)
                 progress.finish(name, units[name], _finished_line(items[name], event, store))
     finally:
         progress.close()
+        for task in tasks:
+            _remove_unused(Path(task["folder"]))
 
 
 def _task(item: Todo, suite: Suite, store: Store, workers: Workers, options: Options) -> dict[str, Any]:
@@ -107,8 +108,8 @@ def _task(item: Todo, suite: Suite, store: Store, workers: Workers, options: Opt
 
 
 def _remove_unused(folder: Path) -> None:
-    """Take back an attempt that never got as far as training."""
-    if all(line["kind"] == "begin" for line in read_record(folder / TRAIN_FILE).lines):
+    """Take back an attempt that never began."""
+    if not (folder / TRAIN_FILE).exists():
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
             folder.parent.rmdir()

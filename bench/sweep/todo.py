@@ -74,7 +74,7 @@ def _todo(spec: Spec, title: str, seeds: list[int], arms: list[EvalArm], store: 
     digest = method_source_digest(method_facts(spec.method.implementation).path)
     record = store.run(spec.run_id)
     todo = Todo(spec, title, digest, seeds, "train", "new", record)
-    if record is None:
+    if record is None or not record.spec:
         return todo
     if record.source_digest != digest:
         todo.why = "stale: its source changed since"

@@ -20,9 +20,7 @@ class TrainStep(nn.Module):
         self.backbone = backbone
         self.method = method
 
-    def forward(
-        self, views: tuple[Tensor, ...], labels: Tensor, branch: str, tensors: Mapping[str, Tensor]
-    ) -> Loss:
+    def forward(self, views: tuple[Tensor, ...], labels: Tensor, branch: str, tensors: Mapping[str, Tensor]) -> Loss:
         """The loss of one micro-batch."""
         return self.method.loss(self.backbone, Batch(views, labels), Draws(branch, tensors))
 

@@ -90,9 +90,7 @@ def test_cell_and_arm_leave_out_method_and_seed():
 
 def test_an_exception_changes_the_run_but_not_the_cell():
     exception = ExceptionSpec(method="mixup", set={"loss": "binary_cross_entropy"}, reason="as published")
-    excepted = make_spec(
-        protocol=ProtocolSpec(epochs=3, batch_size=10, learning_rate=0.1, exceptions=(exception,))
-    )
+    excepted = make_spec(protocol=ProtocolSpec(epochs=3, batch_size=10, learning_rate=0.1, exceptions=(exception,)))
     assert excepted.run_id != make_spec().run_id
     assert excepted.cell == make_spec().cell
     assert excepted.effective_protocol.loss == "binary_cross_entropy"
