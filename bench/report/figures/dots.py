@@ -16,6 +16,7 @@ from bench.report.figures.style import (
     number_of,
     reach_of,
     seeds_of,
+    two_lines,
 )
 from bench.report.rows import IS_BASE
 from bench.report.table import Record
@@ -42,7 +43,7 @@ def accuracy_figure(rows: list[Record], title: str, reference: str) -> Figure:
     left.set_ylim(len(rows) - 0.4, -0.6)
     left.set_xlim(*clipped_share(left.get_xlim()))
     shown = "mean and 95 % interval" if any(row["top1_low"] is not None for row in rows) else "mean without interval"
-    figure.suptitle(f"Accuracy, {shown}, {seeds_of(rows)}\n{title}", fontsize=10.5)
+    figure.suptitle(two_lines(f"Accuracy, {shown}, {seeds_of(rows)}", title), fontsize=10.5)
     return figure
 
 

@@ -87,11 +87,13 @@ def _places(point: Point, size: Point, area: Box, marker: float) -> list[Box]:
 
 
 def _cheapest(places: Sequence[Box], point: Point, taken: Sequence[Box], lines: Sequence[Box]) -> Box:
-    """The place that covers least; among those the nearest, where crossing a line counts as 25 pixels."""
+    """The place that covers least; among those the one whose edge is nearest, crossing a line counting as 25 pixels."""
     covered = shared_areas(places, taken).sum(axis=1)
     crossed = (shared_areas(places, lines) > 0).sum(axis=1)
     distance = [
-        math.hypot((place.left + place.right) / 2 - point[0], (place.bottom + place.top) / 2 - point[1])
+        math.hypot(
+            max(place.left - point[0], 0, point[0] - place.right), max(place.bottom - point[1], 0, point[1] - place.top)
+        )
         for place in places
     ]
     order = np.lexsort((np.array(distance) + 25 * crossed, covered))

@@ -18,6 +18,7 @@ from bench.report.figures.style import (
     number_of,
     reach_of,
     seeds_of,
+    two_lines,
 )
 from bench.report.rows import IS_BASE
 from bench.report.table import Record
@@ -55,7 +56,7 @@ def scatter_figure(rows: list[Record], across: Axis, up: Axis, heading: str, tit
     axes.set_ylabel(up.label)
     left_out = len(rows) - len(shown)
     remark = f"; {left_out} of {len(rows)} methods not measured" if left_out else ""
-    axes.set_title(f"{heading}, {seeds_of(shown)}{remark}\n{title}")
+    figure.suptitle(two_lines(f"{heading}, {seeds_of(shown)}{remark}", title), fontsize=10.5)
     figure.draw_without_rendering()
     if across.share:
         axes.set_xlim(*clipped_share(axes.get_xlim()))

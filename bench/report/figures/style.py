@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -74,6 +75,11 @@ def grid(axes: Axes, which: Literal["x", "y", "both"]) -> None:
 def clipped_share(limits: tuple[float, float]) -> tuple[float, float]:
     """Limits of an axis in %, with no room beyond 0 and 100 for intervals that reach there."""
     return max(-1.0, limits[0]), min(101.0, limits[1])
+
+
+def two_lines(heading: str, title: str) -> str:
+    """The title of a figure: what is shown, and below it for which cell, broken where it would be too wide."""
+    return "\n".join(line for text in (heading, title) for line in textwrap.wrap(text, 80))
 
 
 def label_of(row: Record) -> str:
