@@ -40,7 +40,7 @@ class ImageDraws:
         """Uniform integers in [0, 2**32), int64, (B, *shape)."""
         count = math.prod(shape)
         bits = self._bits(name, (count + 1) // 2)
-        halves = torch.stack(((bits >> 32) & _LOW, bits & _LOW), dim=2)
+        halves = torch.stack(((bits >> 32).bitwise_and_(_LOW), bits & _LOW), dim=2)
         return halves.flatten(1)[:, :count].reshape(self.size, *shape)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
@@ -55,9 +55,10 @@ class ImageDraws:
         """Standard normal float32 (B, *shape), by Box and Muller (1958)."""
         count = math.prod(shape)
         bits = self._bits(name, (count + 1) // 2)
-        radius = ((((bits >> 32) & _LOW).float() + 0.5) * 2.0**-32).log_().mul_(-2).sqrt_()
-        angle = (bits & _LOW).float() * (2 * math.pi * 2.0**-32)
-        pairs = torch.stack((radius * angle.cos(), radius * angle.sin()), dim=2)
+        upper = (bits >> 32).bitwise_and_(_LOW).float()
+        radius = upper.add_(0.5).mul_(2.0**-32).log_().mul_(-2).sqrt_()
+        angle = bits.bitwise_and_(_LOW).float().mul_(2 * math.pi * 2.0**-32)
+        pairs = torch.stack((angle.cos().mul_(radius), angle.sin_().mul_(radius)), dim=2)
         return pairs.flatten(1)[:, :count].reshape(self.size, *shape)
 
     def _bits(self, name: str, count: int) -> Tensor:
@@ -68,6 +69,10 @@ class ImageDraws:
 
 
 def _mixed(bits: Tensor) -> Tensor:
-    bits = (bits ^ ((bits >> 30) & (2**34 - 1))) * _FIRST
-    bits = (bits ^ ((bits >> 27) & (2**37 - 1))) * _SECOND
-    return bits ^ ((bits >> 31) & (2**33 - 1))
+    """SplitMix64's finaliser. Writes into `bits`; a right shift fills with the sign, so it is masked."""
+    bits ^= (bits >> 30).bitwise_and_(2**34 - 1)
+    bits *= _FIRST
+    bits ^= (bits >> 27).bitwise_and_(2**37 - 1)
+    bits *= _SECOND
+    bits ^= (bits >> 31).bitwise_and_(2**33 - 1)
+    return bits

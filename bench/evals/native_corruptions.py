@@ -132,8 +132,9 @@ def gaussian_noise(pixels: Tensor, strength: float, draws: ImageDraws, deviation
 
 def gaussian_blur(pixels: Tensor, strength: float, draws: ImageDraws, deviation: Tensor) -> Tensor:
     """Gaussian of sd `strength` pixels, borders repeated."""
-    rows, columns = (gaussian_operator(side, strength, pixels.device) for side in pixels.shape[2:])
-    return apply_separable(pixels.double(), rows, columns)
+    pixels = pixels.double()
+    rows, columns = (gaussian_operator(side, strength, pixels) for side in pixels.shape[2:])
+    return apply_separable(pixels, rows, columns)
 
 
 def contrast(pixels: Tensor, strength: float, draws: ImageDraws, deviation: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.evals.corruption_ops.motion import motion_blur_levels
 from bench.evals.corruption_ops.operators import apply_separable, gaussian_operator, gaussian_taps, zoom_operator
-from bench.evals.corruption_ops.pixels import to_bytes, to_unit64, truncated
+from bench.evals.corruption_ops.pixels import to_bytes, to_unit, to_unit64, truncated
 
 FEW_TAPS, FEW_TERMS = 2, 49
 """Kernels up to this size are summed in the reference's order."""
@@ -31,7 +31,7 @@ def gaussian_blur(images: Tensor, sigma: float) -> Tensor:
 
 def smooth(pixels: Tensor, sigma: float) -> Tensor:
     """Gaussian smoothing of float64 images (..., H, W), cut at 4 sigma, borders repeated."""
-    rows, columns = (gaussian_operator(side, sigma, pixels.device) for side in pixels.shape[-2:])
+    rows, columns = (gaussian_operator(side, sigma, pixels) for side in pixels.shape[-2:])
     return apply_separable(pixels, rows, columns)
 
 
@@ -77,14 +77,23 @@ def copy_sources(offsets: Tensor, reach: int) -> Tensor:
     for number in range(rounds):
         neighbour = cells + steps[:, number, :, 0] * width + steps[:, number, :, 1]
         neighbour = torch.where(visited, neighbour, cells)
-        # A pointer below H * W leads on to a cell of this round's result, one above it ends at the round's input.
-        chained = visited & visited[neighbour] & (neighbour > cells)
-        ends = (cells + len(cells)).expand(count, -1)
-        pointer = torch.cat((torch.where(chained, neighbour, neighbour + len(cells)), ends), dim=1)
-        for _ in range(JUMPS):
-            pointer = pointer.gather(1, pointer)
-        source = source.gather(1, pointer[:, : len(cells)] - len(cells))
+        if reach > 1:
+            neighbour = _chased(neighbour, visited)
+        source = source.gather(1, neighbour)
     return source
+
+
+def _chased(neighbour: Tensor, visited: Tensor) -> Tensor:
+    """The end of each chain of copies within one round. With a reach of 1 no neighbour lies ahead: no chains."""
+    count, size = neighbour.shape
+    cells = torch.arange(size, device=neighbour.device)
+    # A pointer below `size` leads on to a cell of this round's result, one above it ends at the round's input.
+    chained = visited & visited[neighbour] & (neighbour > cells)
+    ends = (cells + size).expand(count, -1)
+    pointer = torch.cat((torch.where(chained, neighbour, neighbour + size), ends), dim=1)
+    for _ in range(JUMPS):
+        pointer = pointer.gather(1, pointer)
+    return pointer[:, :size] - size
 
 
 def defocus_blur(images: Tensor, strength: tuple[float, float]) -> Tensor:
@@ -144,9 +153,9 @@ def motion_blur(images: Tensor, strength: tuple[int, float], degrees: Tensor) ->
 def zoom_blur(images: Tensor, strength: tuple[float, float]) -> Tensor:
     """Mean of the image and of its middle enlarged by 1, 1 + step, ... below end. strength: (end, step)."""
     factors = np.arange(1, *strength).tolist()
-    size = images.shape[2]
-    operators = [zoom_operator(size, factor, images.device) for factor in factors]
-    pixels = to_unit64(images)
-    right = (pixels @ torch.cat(operators).T).unflatten(3, (len(factors), size))
-    zoomed = torch.cat(operators, dim=1) @ right.permute(0, 1, 3, 2, 4).flatten(2, 3)
-    return to_bytes(zoomed.add_(pixels).div_(len(factors) + 1))
+    pixels = to_unit(images) if images.device.type == "cpu" else to_unit64(images)
+    total = pixels.clone()
+    for factor in factors:
+        operator = zoom_operator(images.shape[2], factor, pixels)
+        total += apply_separable(pixels, operator, operator)
+    return to_bytes(total.div_(len(factors) + 1))

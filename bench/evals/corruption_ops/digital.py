@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from bench.evals.corruption_ops.operators import apply_separable, box_operator, gaussian_operator
+from bench.evals.corruption_ops.operators import apply_separable, box_shrink_or_grow, gaussian_operator
 from bench.evals.corruption_ops.pixels import to_bytes, to_unit
 
 
@@ -23,7 +23,7 @@ def jpeg_compression(images: Tensor, quality: int) -> Tensor:
     for number, image in enumerate(images.permute(0, 2, 3, 1).cpu().contiguous().numpy()):
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=quality)
-        copies[number] = np.asarray(Image.open(file))
+        copies[number] = np.asarray(Image.open(file, formats=("JPEG",)))
     return torch.from_numpy(copies).permute(0, 3, 1, 2).contiguous().to(images.device)
 
 
@@ -31,11 +31,10 @@ def pixelate(images: Tensor, share: float) -> Tensor:
     """Box-shrink to floor(share * size) pixels a side and box-enlarge again, 8 bits after each pass as Pillow does."""
     size = images.shape[2]
     small = int(size * share)
-    down, up = box_operator(size, small, images.device), box_operator(small, size, images.device)
-    levels = images.to(torch.float64)
-    for operator in (down, up):
-        levels = (levels @ operator.T).add_(0.5).floor_()
-        levels = (operator @ levels).add_(0.5).floor_()
+    levels = images.to(torch.float32)
+    for target in (small, size):
+        for dim in (3, 2):
+            levels = box_shrink_or_grow(levels, target, dim)
     return levels.to(torch.uint8)
 
 
@@ -49,8 +48,9 @@ def elastic_transform(images: Tensor, strength: tuple[float, float, float], corn
     alpha, sigma, affine = strength
     height, width = images.shape[2:]
     warped = _sampled(to_unit(images), _affine_points(images.shape[2:], corners.double() * affine), align_corners=True)
-    rows, columns = (gaussian_operator(side, sigma, images.device, "reflect", 3.0) for side in (height, width))
-    displacement = apply_separable(field.double(), rows, columns).mul_(alpha).float()
+    field = field.double()
+    rows, columns = (gaussian_operator(side, sigma, field, "reflect", 3.0) for side in (height, width))
+    displacement = apply_separable(field, rows, columns).mul_(alpha).float()
     points = torch.stack(_grid(height, width, images.device), dim=0).double() + displacement
     return to_bytes(_sampled(warped, points.permute(0, 2, 3, 1), align_corners=False))
 

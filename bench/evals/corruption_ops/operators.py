@@ -1,7 +1,7 @@
-"""Linear filters along one axis as small float64 matrices, read off SciPy by filtering the identity.
+"""Linear filters along one axis as small matrices, read off SciPy by filtering the identity.
 
-float64, so that neither a GPU's reduced-precision products nor the order of summation, which depends on the batch size,
-can reach the eighth bit.
+They come in the type and on the device of the images they are for. In float32 they belong on a CPU only: a GPU may take
+such products in reduced precision, whose error reaches the eighth bit.
 """
 
 from __future__ import annotations
@@ -15,8 +15,15 @@ from scipy import ndimage
 from torch import Tensor
 
 
+def gaussian_operator(size: int, sigma: float, images: Tensor, mode: str = "nearest", truncate: float = 4.0) -> Tensor:
+    """Gaussian smoothing of `size` samples as a matrix (size, size); mode: SciPy's name of a border rule."""
+    return torch.from_numpy(_gaussian(size, sigma, mode, truncate)).to(images)
+
+
 @functools.lru_cache(maxsize=256)
 def _gaussian(size: int, sigma: float, mode: str, truncate: float) -> np.ndarray:
+    if sigma == 0:
+        return np.eye(size)
     return ndimage.gaussian_filter1d(np.eye(size), sigma, axis=0, mode=mode, truncate=truncate)
 
 
@@ -29,13 +36,9 @@ def gaussian_taps(sigma: float, truncate: float = 4.0) -> tuple[float, ...]:
     return tuple(ndimage.gaussian_filter1d(impulse, sigma, mode="constant", truncate=truncate)[reach:].tolist())
 
 
-def gaussian_operator(
-    size: int, sigma: float, device: torch.device, mode: str = "nearest", truncate: float = 4.0
-) -> Tensor:
-    """Gaussian smoothing of `size` samples as a matrix (size, size); mode: SciPy's name of a border rule."""
-    if sigma == 0:
-        return torch.eye(size, dtype=torch.float64, device=device)
-    return torch.as_tensor(_gaussian(size, sigma, mode, truncate), dtype=torch.float64, device=device)
+def zoom_operator(size: int, factor: float, images: Tensor) -> Tensor:
+    """Crop the middle, enlarge it linearly by `factor` and crop the middle again: a matrix (size, size)."""
+    return torch.from_numpy(_zoom(size, factor)).to(images)
 
 
 @functools.lru_cache(maxsize=256)
@@ -49,30 +52,44 @@ def _zoom(size: int, factor: float) -> np.ndarray:
     return operator
 
 
-def zoom_operator(size: int, factor: float, device: torch.device) -> Tensor:
-    """Crop the middle, enlarge it linearly by `factor` and crop the middle again: a matrix (size, size)."""
-    return torch.as_tensor(_zoom(size, factor), dtype=torch.float64, device=device)
+def apply_separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """rows (h, H) along the height and columns (w, W) along the width of images (..., H, W): (..., h, w).
+
+    One product an image and channel, so that its rounding does not depend on how many there are.
+    """
+    flat = images.reshape(-1, *images.shape[-2:])
+    count = len(flat)
+    across = torch.bmm(flat, columns.T.expand(count, -1, -1))
+    down = torch.bmm(rows.expand(count, -1, -1), across)
+    return down.reshape(*images.shape[:-2], len(rows), len(columns))
+
+
+def box_shrink_or_grow(levels: Tensor, target: int, dim: int) -> Tensor:
+    """Pillow's BOX resampling of grey levels (B, C, H, W) float32 along one axis, rounded to whole levels."""
+    index, weights = _box(levels.shape[dim], target)
+    shape = [1, 1, 1, 1]
+    shape[dim] = target
+    total = torch.zeros(1, device=levels.device)
+    for places, shares in zip(index, weights, strict=True):
+        taken = levels.index_select(dim, torch.from_numpy(places).to(levels.device))
+        total = total + taken.mul_(torch.from_numpy(shares).to(levels).view(shape))
+    return total.add_(0.5).floor_()
 
 
 @functools.lru_cache(maxsize=64)
-def _box(size: int, target: int) -> np.ndarray:
+def _box(size: int, target: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples each output takes and with what weights, (taps, target) each; spare taps have weight 0."""
     scale = size / target
     support = 0.5 * max(scale, 1.0)
-    operator = np.zeros((target, size))
-    for row in range(target):
-        centre = (row + 0.5) * scale
-        first, last = max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), size)
-        distance = (np.arange(first, last) - centre + 0.5) / max(scale, 1.0)
+    rows: list[tuple[np.ndarray, np.ndarray]] = []
+    for place in range(target):
+        centre = (place + 0.5) * scale
+        samples = np.arange(max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), size))
+        distance = (samples - centre + 0.5) / max(scale, 1.0)
         weights = ((distance > -0.5) & (distance <= 0.5)).astype(float)
-        operator[row, first:last] = weights / weights.sum()
-    return operator
-
-
-def box_operator(size: int, target: int, device: torch.device) -> Tensor:
-    """Pillow's BOX resampling of `size` samples to `target`: a matrix (target, size)."""
-    return torch.as_tensor(_box(size, target), dtype=torch.float64, device=device)
-
-
-def apply_separable(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """rows (h, H) along the height and columns (w, W) along the width of images (..., H, W): (..., h, w)."""
-    return rows @ (images @ columns.T)
+        rows.append((samples[weights > 0], weights[weights > 0] / weights.sum()))
+    taps = max(len(samples) for samples, _ in rows)
+    index, shares = np.zeros((taps, target), dtype=np.int64), np.zeros((taps, target))
+    for place, (samples, weights) in enumerate(rows):
+        index[: len(samples), place], shares[: len(samples), place] = samples, weights
+    return index, shares

@@ -9,6 +9,9 @@ import torch
 from scipy import special
 from torch import Tensor
 
+KEEP_BITS = 23
+"""Resolution of the choice within a column; with 7 to 10 bits for the column a share is met to 2**-30 or better."""
+
 
 def poisson_levels(images: Tensor, photons: int, words: Tensor) -> Tensor:
     """uint8 images to the uint8 levels of min(Poisson(x * photons) / photons, 1), x = image / 255, truncated.
@@ -16,32 +19,30 @@ def poisson_levels(images: Tensor, photons: int, words: Tensor) -> Tensor:
     words: uniform integers in [0, 2**32), of the images' shape. Their upper bits choose a column of the table, the
     lower ones between the column's two outcomes.
     """
-    levels, keep = _tables(photons)
-    columns = levels.shape[1]
-    shift = 32 - (columns.bit_length() - 1)
-    place = images.to(torch.int64) * columns + (words >> shift)
-    below = (words & (2**shift - 1)) < torch.from_numpy(keep).to(words.device).flatten()[place]
-    pairs = torch.from_numpy(levels).to(words.device).flatten(0, 1)
-    return pairs.flatten()[place * 2 + (~below).to(torch.int64)]
+    table, outcomes = (torch.from_numpy(values).to(words.device) for values in _tables(photons))
+    columns = len(outcomes)
+    bits = columns.bit_length() - 1
+    column = words >> (32 - bits)
+    entry = table.flatten().take(images.to(torch.int64).mul_(columns).add_(column))
+    below = ((words << bits) & 0xFFFFFFFF) >> (32 - KEEP_BITS) < (entry >> 8)
+    return torch.where(below, outcomes.take(column), entry.to(torch.uint8))
 
 
 @functools.lru_cache(maxsize=32)
 def _tables(photons: int) -> tuple[np.ndarray, np.ndarray]:
-    """levels (256, columns, 2) uint8 and keep (256, columns) int64: the first outcome has share keep / 2**shift."""
+    """table (256, columns) int32: for each pixel value and column the share kept (upper 23 bits) and the other outcome
+    (lower 8 bits). outcomes (columns,) uint8: the level of each column's own count.
+    """
     highest = int(photons + 12 * photons**0.5 + 20)
-    columns = 1 << highest.bit_length()
-    resolution = 2 ** (32 - (columns.bit_length() - 1))
-    counts = np.arange(columns)
-    outcome = (np.clip(counts / photons, 0, 1) * 255).astype(np.uint8)
-    levels = np.empty((256, columns, 2), dtype=np.uint8)
-    keep = np.empty((256, columns), dtype=np.int64)
+    counts = np.arange(1 << highest.bit_length())
+    outcomes = (np.clip(counts / photons, 0, 1) * 255).astype(np.uint8)
+    table = np.empty((256, len(counts)), dtype=np.int32)
     for value in range(256):
         rate = value / 255 * photons
         log_mass = special.xlogy(counts, rate) - rate - special.gammaln(counts + 1)
         share, other = alias_table(np.exp(log_mass))
-        levels[value, :, 0], levels[value, :, 1] = outcome, outcome[other]
-        keep[value] = np.rint(share * resolution)
-    return levels, keep
+        table[value] = np.rint(share * (2**KEEP_BITS - 1)).astype(np.int32) << 8 | outcomes[other]
+    return table, outcomes
 
 
 def alias_table(mass: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

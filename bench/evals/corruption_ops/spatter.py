@@ -41,17 +41,20 @@ def water_relief(levels: Tensor) -> Tensor:
     """Embossed drops (B, H, W) float32 from the liquid's grey levels (B, H, W) int64."""
     distance = chamfer_distance(canny(levels, 50, 150), LIMIT)
     height = equalise((_box_sum(distance.double()) * (1 / 9)).float().to(torch.int64))
-    emboss = torch.tensor(EMBOSS, dtype=torch.float32, device=levels.device)
-    relief = F.conv2d(_mirrored(height.float()), emboss[None, None])[:, 0].clamp(0, 255)
-    return levels.float() * (_box_sum(relief) / 9).round()
+    around = _mirrored(height.float())
+    relief = torch.zeros_like(around[:, 1:-1, 1:-1])
+    for row, weights in enumerate(EMBOSS):
+        for column, weight in enumerate(weights):
+            relief.add_(around[:, row : row + relief.shape[1], column : column + relief.shape[2]], alpha=weight)
+    return levels.float() * (_box_sum(relief.clamp_(0, 255)) / 9).round()
 
 
 def _mirrored(values: Tensor) -> Tensor:
-    return F.pad(values[:, None], (1, 1, 1, 1), mode="reflect")
+    return F.pad(values[:, None], (1, 1, 1, 1), mode="reflect")[:, 0]
 
 
 def _box_sum(values: Tensor) -> Tensor:
-    padded = _mirrored(values)[:, 0]
+    padded = _mirrored(values)
     rows = padded[:, :-2] + padded[:, 1:-1] + padded[:, 2:]
     return rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:]
 

@@ -23,8 +23,9 @@ def snow(images: Tensor, strength: SnowStrength, field: Tensor, degrees: Tensor)
     normal. degrees (B,): direction in [-135, -45).
     """
     mean, deviation, factor, threshold, radius, sigma, kept = strength
-    operator = zoom_operator(field.shape[1], factor, field.device)
-    flakes = apply_separable(field.double() * deviation + mean, operator, operator)
+    flakes = field.double() * deviation + mean
+    operator = zoom_operator(field.shape[1], factor, flakes)
+    flakes = apply_separable(flakes, operator, operator)
     flakes = flakes.masked_fill_(flakes < threshold, 0).clamp_(0, 1).mul_(255).floor_().float()
     layer = motion_blur_levels(flakes[:, None], radius, sigma, degrees) * (1 / 255)
     pixels = to_unit(images)
