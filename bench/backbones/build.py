@@ -49,28 +49,22 @@ def build_backbone(spec: BackboneSpec, num_classes: int, channels: int, resoluti
 
 def _create(spec: BackboneSpec, num_classes: int, channels: int, resolution: int) -> nn.Module:
     arguments: dict[str, Any] = {"num_classes": num_classes, "in_chans": channels, **spec.options}
-    if spec.drop_path:
-        arguments["drop_path_rate"] = spec.drop_path
-    if spec.dropout:
-        arguments["drop_rate"] = spec.dropout
-    if "img_size" not in arguments:
-        arguments["img_size"] = resolution
-    try:
+    # Also when they are zero: timm has models, Swin among them, whose own default is not.
+    wished = {"img_size": resolution, "drop_path_rate": spec.drop_path, "drop_rate": spec.dropout}
+    needed = {key for key in FIELDS if wished[key]}
+    arguments = {**wished, **arguments}
+    while True:
         try:
             model = timm.create_model(spec.name, **arguments)
-        except TypeError as error:
-            if _unexpected(error) != "img_size" or "img_size" in spec.options:
-                raise
-            del arguments["img_size"]
-            model = timm.create_model(spec.name, **arguments)
-    except TypeError as error:
-        unknown = _unexpected(error)
-        if unknown is None:
-            raise BadInput(f"backbone.options: timm cannot build {spec.name}: {_line(error)}") from error
-        field = FIELDS.get(unknown, f"options.{unknown}")
-        raise BadInput(f"backbone.{field}: {spec.name} takes no '{unknown}'") from error
-    except Exception as error:
-        raise BadInput(f"backbone.options: timm cannot build {spec.name}: {_line(error)}") from error
+            break
+        except Exception as error:
+            unknown = _unexpected(error)
+            if unknown is None:
+                raise BadInput(f"backbone.options: timm cannot build {spec.name}: {_line(error)}") from error
+            if unknown in spec.options or unknown in needed or unknown not in wished:
+                field = FIELDS.get(unknown, f"options.{unknown}")
+                raise BadInput(f"backbone.{field}: {spec.name} takes no '{unknown}'") from error
+            del wished[unknown], arguments[unknown]
     if not spec.pretrained:
         return model
     try:
@@ -89,7 +83,9 @@ def _check_small_stem(name: str, model: nn.Module, replaced: bool) -> None:
     )
 
 
-def _unexpected(error: TypeError) -> str | None:
+def _unexpected(error: Exception) -> str | None:
+    if not isinstance(error, TypeError):
+        return None
     found = re.search(r"unexpected keyword argument(?:\(s\): \[| )'(\w+)'", str(error))
     return found.group(1) if found else None
 

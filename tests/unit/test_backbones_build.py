@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import timm
 import torch
+from timm.layers import DropPath
 
 from bench.backbones import build
 from bench.backbones.build import build_backbone
 from bench.errors import BadInput
 from bench.spec import BackboneSpec
+
+SWIN = "swin_tiny_patch4_window7_224"
 
 
 def spec(name: str, **keys: Any) -> BackboneSpec:
@@ -75,6 +78,14 @@ def test_dropout_and_drop_path_reach_the_model() -> None:
     assert backbone.model.head_drop.p == pytest.approx(0.1)
     wide = build_backbone(spec("wrn_16_8", dropout=0.3, options={"width": 2}), 5, 3, 16, seed=0)
     assert wide.model.layer2[0].dropout.p == pytest.approx(0.3)
+
+
+def test_no_drop_path_means_none_whatever_the_model_defaults_to() -> None:
+    assert any(isinstance(module, DropPath) for module in timm.create_model(SWIN, embed_dim=24).modules())
+    backbone = build_backbone(spec(SWIN, options={"embed_dim": 24}), 5, 3, 32, seed=0)
+    assert not any(isinstance(module, DropPath) for module in backbone.modules())
+    some = build_backbone(spec(SWIN, drop_path=0.3, options={"embed_dim": 24}), 5, 3, 32, seed=0)
+    assert max(module.drop_prob for module in some.modules() if isinstance(module, DropPath)) == pytest.approx(0.3)
 
 
 MISTAKES: list[tuple[dict[str, Any], int, str]] = [
