@@ -44,7 +44,7 @@ def decode(raw: bytes) -> dict[str, Any] | None:
     if not intact(raw):
         return None
     try:
-        fields = json.loads(raw)
+        fields = json.loads(raw.decode())
     except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):

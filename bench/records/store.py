@@ -79,8 +79,10 @@ def _content(record: RunRecord) -> str:
 
 
 def _attempts(folder: Path) -> Iterator[RunRecord]:
+    """The attempts that wrote anything; a folder made for one that never began is none."""
     for attempt in _subfolders(folder):
-        yield read_attempt(attempt)
+        if (attempt / TRAIN_FILE).exists():
+            yield read_attempt(attempt)
 
 
 def _subfolders(folder: Path) -> list[Path]:

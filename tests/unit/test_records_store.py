@@ -62,6 +62,17 @@ def test_a_finished_run(tmp_path):
     assert store.run("ff" * 8) is None
 
 
+def test_an_attempt_that_never_began_is_none(tmp_path):
+    store = Store(tmp_path)
+    store.new_attempt(RUN)
+    assert store.runs() == []
+    assert store.run(RUN) is None
+    begun = write_attempt(store.new_attempt(RUN), epochs=0, status=None)
+    store.new_attempt(RUN)
+    assert [record.folder for record in store.attempts(RUN)] == [begun]
+    assert store.runs()[0].attempts == (begun.name,)
+
+
 def test_an_empty_or_missing_store_has_no_runs(tmp_path):
     assert Store(tmp_path / "none").runs() == []
     assert Store(tmp_path / "none").sessions() == []
