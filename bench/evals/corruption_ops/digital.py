@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 
 from bench.evals.corruption_ops.operators import apply_separable, box_shrink_or_grow, gaussian_operator
@@ -23,7 +24,7 @@ def jpeg_compression(images: Tensor, quality: int) -> Tensor:
     for number, image in enumerate(images.permute(0, 2, 3, 1).cpu().contiguous().numpy()):
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=quality)
-        copies[number] = np.asarray(Image.open(file, formats=("JPEG",)))
+        copies[number] = np.asarray(JpegImageFile(file))
     return torch.from_numpy(copies).permute(0, 3, 1, 2).contiguous().to(images.device)
 
 

@@ -16,7 +16,7 @@ from bench.evals.corruption_ops.spatter import spatter
 from bench.evals.draws import ImageDraws
 from methods.ops.keys import Key
 
-CPU_CHUNK = 2**18
+CPU_CHUNK = 2**17
 """Channel values worked on at once on a CPU, so that intermediate results stay in its caches."""
 DEVICE_CHUNK = 2**26
 """The same on other devices; bounds memory (256 MiB a float32 tensor)."""
