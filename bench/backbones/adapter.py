@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.backbones.cut_test import cut_test, trial_images
+from bench.backbones.cut_test import cut_tests, trial_images
 from bench.backbones.frozen_statistics import FrozenStatistics
 from bench.backbones.layout import Layout, find_layout
 from bench.backbones.slot import Slot, Taken, Taking, install
@@ -50,7 +50,7 @@ class TimmBackbone(nn.Module):
         self._infos = main_stages(model)
         self.stages = tuple(info.name for info in self._infos)
         self._refusals: dict[int, str] = {}
-        self._passed: set[int] = set()
+        self._tested = False
         self._count: PassCount | None = None
         seen = self._look()
         if not isinstance(seen.logits, Tensor) or seen.logits.shape != (1, num_classes):
@@ -127,18 +127,19 @@ class TimmBackbone(nn.Module):
             self._count = before
 
     def mixable(self, stage: int) -> str | None:
-        """Why mixing at a stage would not be what it seems (see `cut_test`), or None; tested once, then remembered.
+        """Why mixing at a stage would not be what it seems (see `cut_test`), or None.
 
-        A stage that fails is refused from then on: an edit there raises StageRefused.
+        The first call tests all stages; the answers are remembered. A stage that fails is refused from then on: an
+        edit there raises StageRefused.
         """
         index = self._index(stage)
-        if index not in self._refusals and index not in self._passed:
+        untested = [each for each in range(len(self.stages)) if each not in self._refusals]
+        if untested and not self._tested:
             weight = next(self.parameters())
-            reason = cut_test(self, index, trial_images(self.input_shape).to(weight.device, weight.dtype))
-            if reason is None:
-                self._passed.add(index)
-            else:
-                self._refusals[index] = reason
+            images = trial_images(self.input_shape).to(weight.device, weight.dtype)
+            reasons = cut_tests(self, untested, images)
+            self._refusals.update({each: reason for each, reason in reasons.items() if reason is not None})
+        self._tested = True
         return self._refusals.get(index)
 
     def _run(self, images: Tensor, edits: dict[int, Edit]) -> Tensor:

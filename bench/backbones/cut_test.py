@@ -29,6 +29,11 @@ def cut_test(backbone: TimmBackbone, stage: int, images: Tensor) -> str | None:
     images: (B, C, H, W) normalised float, B > 1, all different, on the backbone's device. Works on a copy of the
     backbone and touches neither it nor any random state. Raises StageRefused where the stage cannot be edited.
     """
+    return cut_tests(backbone, [stage], images)[stage]
+
+
+def cut_tests(backbone: TimmBackbone, stages: Sequence[int], images: Tensor) -> dict[int, str | None]:
+    """`cut_test` of several stages for little more than the price of one."""
     trial = _prepared(backbone, images)
     order = torch.arange(len(images), device=images.device).roll(1)
 
@@ -38,7 +43,10 @@ def cut_test(backbone: TimmBackbone, stage: int, images: Tensor) -> str | None:
 
     with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
         plain = trial(images)
-        swapped = trial(images, {stage: swap})
+        return {stage: _judge(plain, trial(images, {stage: swap}), order) for stage in stages}
+
+
+def _judge(plain: Tensor, swapped: Tensor, order: Tensor) -> str | None:
     change = (plain[order] - plain).abs().max()
     missed = (plain[order] - swapped).abs().max()
     if not torch.isfinite(change) or not torch.isfinite(missed):

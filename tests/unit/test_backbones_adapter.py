@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -137,6 +138,22 @@ def test_compiled_without_graph_break_equals_eager(name: str, resolution: int) -
         torch.testing.assert_close(right, left, rtol=1e-5, atol=1e-6, msg=key)
     assert all(slot.edit is None for slot in plain.backbone._slots)
     torch.testing.assert_close(plain.backbone.eval()(x), eager.backbone.eval()(x), rtol=1e-4, atol=1e-5)
+
+
+def test_edits_work_inside_a_ddp_wrapper(tmp_path: Path) -> None:
+    plain = Step(built(), 1)
+    arguments = (images(), torch.tensor(0.3), torch.tensor([1, 0, 3, 2]))
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(copy.deepcopy(plain))
+        loss, expected = wrapped(*arguments), plain(*arguments)
+        assert torch.equal(loss, expected)
+        loss.backward()
+        expected.backward()
+        for left, right in zip(wrapped.parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(left.grad, right.grad)
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_features_end_the_pass_at_their_stage() -> None:
