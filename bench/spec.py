@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 PositiveInt = Annotated[int, Field(ge=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
@@ -15,9 +16,9 @@ NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Scalar = bool | int | float | str | None
 
-UNHASHED = {"hashed": False}
+UNHASHED: JsonDict = {"hashed": False}
 """Marks a field that says where or how fast, not what: it takes no part in the run id."""
-NEUTRAL = {"neutral": True}
+NEUTRAL: JsonDict = {"neutral": True}
 """Marks a field added after the first release: hashed only when it differs from its default, so old ids live on."""
 
 
@@ -224,7 +225,8 @@ def _hashed(section: Section) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, info in type(section).model_fields.items():
         value = getattr(section, name)
-        marks = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        extra = cast("JsonDict | None", info.json_schema_extra)
+        marks: JsonDict = extra or {}
         if marks.get("hashed") is False or (
             marks.get("neutral") and value == info.get_default(call_default_factory=True)
         ):
@@ -237,7 +239,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Section):
         return _hashed(value)
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [_plain(item) for item in cast("tuple[Any, ...] | list[Any]", value)]
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _plain(item) for key, item in cast("dict[Any, Any]", value).items()}
     return value

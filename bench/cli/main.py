@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"mixbench: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print("mixbench: interrupted; what was finished is kept, the same command goes on from here", file=sys.stderr)
+        print("mixbench: interrupted; finished work is kept and the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -131,7 +131,7 @@ def _command(commands, name: str, summary: str, example: str) -> argparse.Argume
 def _suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", metavar="SUITE", help="name of a suite or path of its YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
-                        help="change a setting (protocol.epochs=3) or an axis (backbone=resnet50); repeatable")  # fmt: skip
+                        help="change a setting (protocol.epochs=3) or axis (backbone=resnet50); repeatable")  # fmt: skip
     _results(parser)
 
 

@@ -48,7 +48,8 @@ class {class_name}(Method):
         generator = key.generator()
         lam = generator.beta(self.alpha, self.alpha) if self.alpha > 0 else 1.0
         permutation = generator.permutation(shape.size)
-        return Draws("mix", {{"lam": torch.tensor(lam, dtype=torch.float32), "permutation": torch.from_numpy(permutation)}})
+        tensors = {{"lam": torch.tensor(lam, dtype=torch.float32), "permutation": torch.from_numpy(permutation)}}
+        return Draws("mix", tensors)
 
     def views(self, images: Tensor, normalise: Normalise, draws: Draws) -> tuple[Tensor, ...]:
         """One view (B, C, H, W): lam * image + (1 - lam) * partner."""

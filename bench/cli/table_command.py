@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     tables = suite_tables(suite, store)
     if options.json:
         write_tables(tables, options.output or options.results / "tables" / suite.name)
-        print(json.dumps({table.name: table.records for table in tables.all}, indent=1))
+        print(json.dumps({table.name: table.rows for table in tables.all}, indent=1))
         return 0
     write_and_print(suite, tables, options.results, options.figures, options.output)
     return 0

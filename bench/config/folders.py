@@ -35,7 +35,7 @@ class ConfigFolders:
         return next((path for folder in self.folders if (path := folder / kind / f"{name}.yaml").is_file()), None)
 
     def get(self, kind: str, name: str, asked_in: str) -> Path:
-        """The file of a name; BadInput with the nearest name when there is none. asked_in: who asks, for the message."""
+        """The file of a name; BadInput with the nearest name when there is none. asked_in: who asks."""
         path = self.find(kind, name)
         if path is None:
             raise BadInput(f"{asked_in}: unknown {kind} '{name}'; {nearest(name, self.names(kind))}")

@@ -17,8 +17,8 @@ class Overrides:
     """axes: what replaces a suite's axis. keys: section -> key -> value. source: how messages call this layer."""
 
     source: str
-    axes: dict[str, Any] = field(default_factory=dict)
-    keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    axes: dict[str, Any] = field(default_factory=dict[str, Any])
+    keys: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
 
 def parse_overrides(assignments: dict[str, Any], source: str) -> Overrides:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
@@ -65,7 +65,7 @@ class Suite:
     path: Path
     file: SuiteFile
     folders: ConfigFolders
-    planned: list[Planned] = field(default_factory=list)
+    planned: list[Planned] = field(default_factory=list[Planned])
 
     @property
     def evals(self) -> list[str]:
@@ -85,13 +85,16 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     values = dict(source.values)
     given = values.get("set")
     if isinstance(given, dict):
-        in_file = parse_overrides(given, source.where("set"))
+        in_file = parse_overrides(cast("dict[str, Any]", given), source.where("set"))
         if in_file.axes:
             raise BadInput(f"{source.where('set')}: '{next(iter(in_file.axes))}' is an axis, write it at the top level")
     else:
         in_file = Overrides(str(source.path))
     values.update({axis: [value] if isinstance(value, str) else value for axis, value in set_options.axes.items()})
-    where = lambda key: "--set" if key in set_options.axes else source.where(key)  # noqa: E731
+
+    def where(key: str) -> str:
+        return "--set" if key in set_options.axes else source.where(key)
+
     file = validated(SuiteFile, values, where)
     layers = [in_file, set_options]
     sections = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,7 +22,9 @@ def validated(
 
     where(key): the file and line that gave a top-level key. what(key): the key's full name for the message.
     """
-    prepared = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    prepared = {
+        key: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for key, value in values.items()
+    }
     try:
         return model.model_validate(prepared)
     except ValidationError as error:

@@ -18,7 +18,7 @@ class YamlFile:
 
     path: Path
     values: dict[str, Any]
-    lines: dict[tuple[str, ...], int] = field(default_factory=dict)
+    lines: dict[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
 
     def where(self, *keys: str) -> str:
         """`file:line` of a key, or of its nearest ancestor, or the file alone."""
@@ -40,8 +40,16 @@ for _tag, _pattern, _first in (
     ("float", r"^(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$", "-+."),
     ("null", r"^(?:null|Null|NULL|~|)$", ["n", "N", "~", ""]),
 ):
-    _CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
-_CoreLoader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node), 10))
+    _CoreLoader.add_implicit_resolver(  # pyright: ignore[reportUnknownMemberType]
+        f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first)
+    )
+
+
+def _decimal(loader: _CoreLoader, node: yaml.ScalarNode) -> int:
+    return int(str(loader.construct_scalar(node)), 10)
+
+
+_CoreLoader.add_constructor("tag:yaml.org,2002:int", _decimal)
 
 
 def parse_scalar(text: str) -> Any:

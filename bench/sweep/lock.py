@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from bench.errors import BadInput
@@ -13,7 +13,7 @@ from bench.records.errors import storage
 
 
 @contextlib.contextmanager
-def results_lock(folder: Path) -> Iterator[None]:
+def results_lock(folder: Path) -> Generator[None]:
     """Hold the folder while the block runs; the system lets go of it even after kill -9. BadInput when it is held."""
     with storage("cannot make", folder):
         folder.mkdir(parents=True, exist_ok=True)

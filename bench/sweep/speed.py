@@ -70,7 +70,7 @@ def _same(
     begin: dict[str, Any], cell: str, settings: dict[str, int], digests: dict[str, str], workers: Workers
 ) -> bool:
     """Whether a session timed the same code the same way with as many threads on the same kind of device."""
-    provenance = begin.get("provenance") or {}
+    provenance: dict[str, Any] = begin.get("provenance") or {}
     device = "cuda" if workers.device.startswith("cuda") else "cpu"
     return (
         begin.get("cell") == cell

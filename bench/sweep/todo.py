@@ -33,7 +33,7 @@ class Todo:
     record: RunRecord | None = None
     folder: Path | None = None
     """Where training continues or evaluation takes place; None for a new attempt."""
-    evals: list[dict[str, Any]] = field(default_factory=list)
+    evals: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     @property
     def name(self) -> str:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, list_optimizers, param_groups_layer_decay, param_groups_weight_decay
+from timm.optim import (
+    create_optimizer_v2,  # pyright: ignore[reportPrivateImportUsage]
+    list_optimizers,  # pyright: ignore[reportPrivateImportUsage]
+    param_groups_layer_decay,  # pyright: ignore[reportPrivateImportUsage]
+    param_groups_weight_decay,  # pyright: ignore[reportPrivateImportUsage]
+)
 from torch import nn
 
 from bench.errors import BadInput, nearest
@@ -18,8 +23,8 @@ def build_optimizer(protocol: ProtocolSpec, model: nn.Module, method: Method) ->
     name = protocol.optimizer.lower()
     if name in ("sgd", "momentum"):
         name = "sgd" if protocol.nesterov else "momentum"
-    elif name not in list_optimizers():
-        hint = nearest(name, list_optimizers())
+    elif name not in (known := [str(item) for item in list_optimizers()]):
+        hint = nearest(name, known)
         raise BadInput(f"protocol.optimizer: timm has no optimiser '{protocol.optimizer}'; {hint}")
     groups = [*_backbone_groups(protocol, model), *({"lr_scale": 1.0, **group} for group in method.param_groups())]
     try:
@@ -42,8 +47,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def _backbone_groups(protocol: ProtocolSpec, model: nn.Module) -> list[dict[str, Any]]:
     decay, all_decay = protocol.weight_decay, protocol.decay_norm_and_bias
-    named = getattr(model, "no_weight_decay", None)
-    spared: set[str] = set(named()) if callable(named) and not all_decay else set()
+    named: Any = getattr(model, "no_weight_decay", None)
+    listed: Any = named() if callable(named) and not all_decay else ()
+    spared = {str(name) for name in listed}
     if protocol.layer_decay is not None:
         return param_groups_layer_decay(
             model,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class TrainStep(nn.Module):
         return self.method.loss(self.backbone, Batch(views, labels), Draws(branch, tensors))
 
 
-def compiled_step(step: TrainStep, mode: str) -> nn.Module:
+def compiled_step(step: TrainStep, mode: str) -> Callable[..., Loss]:
     """`step` under torch.compile in the protocol's mode, or as it is for "none"; a graph break is an error."""
     if mode == "none":
         return step

@@ -83,7 +83,7 @@ class Training:
         classes = splits.facts.num_classes
         self.backbone: TimmBackbone = build_backbone(spec.backbone, classes, data.channels, data.resolution, spec.seed)
         self.memory_format = torch.channels_last if protocol.channels_last else torch.contiguous_format
-        self.backbone.to(device=device, memory_format=self.memory_format)
+        self.backbone.to(device).to(memory_format=self.memory_format)
         for stage in range(len(self.backbone.stages)):
             self.backbone.mixable(stage)
         self.normalise = Normaliser(data.mean, data.std).to(device)
