@@ -24,6 +24,7 @@ def jpeg_compression(images: Tensor, quality: int) -> Tensor:
     for number, image in enumerate(images.permute(0, 2, 3, 1).cpu().contiguous().numpy()):
         file = io.BytesIO()
         Image.fromarray(image).save(file, "JPEG", quality=quality)
+        file.seek(0)
         copies[number] = np.asarray(JpegImageFile(file))
     return torch.from_numpy(copies).permute(0, 3, 1, 2).contiguous().to(images.device)
 
