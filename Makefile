@@ -1,5 +1,5 @@
 # Verbs only: some folders have the names of likely targets, so every target is phony.
-.PHONY: bench test setup lint types check lock clean
+.PHONY: bench test setup lint types check cards lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -17,13 +17,17 @@ setup:
 lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/lint-imports
+	$(BIN)/python tools/method_cards.py --check
+	$(BIN)/lint-imports --no-cache
 
 types: setup
 	$(BIN)/pyright
 
 check: setup
 	$(BIN)/mixbench check
+
+cards: setup
+	$(BIN)/python tools/method_cards.py
 
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header -o requirements.lock pyproject.toml

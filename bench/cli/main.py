@@ -131,7 +131,7 @@ def _command(commands, name: str, summary: str, example: str) -> argparse.Argume
 def _suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", metavar="SUITE", help="name of a suite or path of its YAML file")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
-                        help="change a setting (protocol.epochs=3) or axis (backbone=resnet50); repeatable")  # fmt: skip
+                        help="a setting (protocol.epochs=3) or an axis (backbone=resnet50) to change; repeatable")  # fmt: skip
     _results(parser)
 
 
