@@ -47,8 +47,14 @@ def robustness_table(study: Study) -> Robustness:
     attacks = families(study.cells, "fgsm_top1", "eps_255", "fgsm")
     groups = [*corruptions, *attacks]
     rows: list[Record] = []
+    notes = _notes(groups)
     for cell in study.cells:
         compared = {family.name: _compare(family, cell) for family in groups}
+        notes += [
+            f"{cell.title}: seed spreads of {family.name} differ between methods, so each difference uses its own."
+            for family in groups
+            if not compared[family.name][MEAN].pooled
+        ]
         top1 = {row.arm: by_seed(row.ok, last_top1) for row in cell.rows}
         means = {arm: mean(list(values.values())) if values else None for arm, values in top1.items()}
         for row in ordered_rows(study, cell, means):
@@ -65,7 +71,7 @@ def robustness_table(study: Study) -> Robustness:
         *ID_COLUMNS,
     ]
     names = [[f"{family.name}_{MEAN}" for family in group] for group in (corruptions, attacks)]
-    table = Table("robustness", "Robustness", columns, _fields(groups, study.reference), rows, _notes(groups))
+    table = Table("robustness", "Robustness", columns, _fields(groups, study.reference), rows, notes)
     return Robustness(table, *names)
 
 

@@ -9,7 +9,7 @@ from typing import TextIO
 from bench.report.build import Tables
 from bench.report.table import NOT_APPLICABLE, NOT_MEASURED, Field, Record, Table, shortened
 
-WIDTH = 118
+WIDTH = 120
 _GAP = "  "
 
 

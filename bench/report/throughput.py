@@ -20,7 +20,7 @@ from bench.report.rows import (
     labels,
 )
 from bench.report.study import Cell, Row, Study
-from bench.report.table import Column, Field, Record, Table, plain, with_interval
+from bench.report.table import NOT_MEASURED, Column, Field, Record, Table, plain, with_interval
 from bench.stats import interquartile_range, median, median_interval
 
 _RATIO = (
@@ -136,17 +136,20 @@ def _text(session: SpeedSession, key: str) -> str:
 
 
 def _fields(reference: str) -> list[Field]:
-    ratio = with_interval("ratio", 2)
     return [
         METHOD_FIELD,
         Field("step ms", plain("step_ms", 2)),
         Field("IQR", plain("step_ms_iqr", 2)),
         Field("images/s", plain("images_per_second", 0)),
-        Field(f"time / {reference} [95 %]", lambda row: REFERENCE_TEXT if row[IS_BASE] else ratio(row)),
-        Field("rounds", lambda row: str(row["rounds"])),
+        Field(f"time / {reference} [95 %]", _ratio_text),
+        Field("rounds", lambda row: str(row["rounds"] or NOT_MEASURED)),
         Field("passes/step", plain("passes_per_step", 2)),
         Field("peak MiB", plain("peak_memory_mib", 0)),
     ]
+
+
+def _ratio_text(row: Record) -> str:
+    return REFERENCE_TEXT if row[IS_BASE] and row["rounds"] else with_interval("ratio", 2)(row)
 
 
 def _notes(rows: list[Record], reference: str) -> list[str]:

@@ -90,3 +90,11 @@ def test_without_evaluations_the_table_says_so(tmp_path):
     assert found.robustness.notes == ["Corrupted and attacked images: not measured."]
     assert found.leaderboard.rows[0]["corruption_mean"] is None
     assert found.leaderboard.rows[0]["fgsm_mean"] is None
+
+
+def test_unequal_spreads_are_said(tmp_path):
+    plan = write_study(tmp_path, {"erm": [0.8, 0.8001, 0.8002], "a": [0.81, 0.8101, 0.8103], "b": [0.5, 0.7, 0.9]})
+    notes = tables(tmp_path, plan).robustness.notes
+    assert [note.split(": ")[1].split(" differ")[0] for note in notes if "uses its own" in note] == [
+        "seed spreads of corruption", "seed spreads of fgsm",
+    ]  # fmt: skip
