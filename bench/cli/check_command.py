@@ -51,7 +51,7 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
             for path in sorted((shipped_configs() / kind).glob("*.yaml")):
                 yield from _config(path)
         for name in method_names():
-            yield from _method(method_facts(name).path, name, options.fast)
+            yield from _method(None, name, options.fast)
         yield from _records(store_of(options))
         return
     for given in options.paths:
@@ -88,13 +88,13 @@ def _config(path: Path) -> Iterator[Check]:
     yield str(path), check
 
 
-def _method(path: Path, name: str, fast: bool) -> Iterator[Check]:
+def _method(path: Path | None, name: str, fast: bool) -> Iterator[Check]:
     def check() -> list[str]:
-        own = path.parent == Path(methods.__path__[0]).resolve()
-        facts = method_facts(name) if own or name in method_names() else read_facts(name, name, path)
+        known = path is None or path.parent == Path(methods.__path__[0]).resolve()
+        facts = method_facts(name) if path is None or known else read_facts(name, name, path)
         if fast:
             return []
-        if not own and name not in method_names():
+        if not known:
             raise BadInput(f"{path}: is not in the methods folder and not installed, so its contract cannot be checked")
         from bench.run.contract import contract_problems
 
@@ -102,7 +102,7 @@ def _method(path: Path, name: str, fast: bool) -> Iterator[Check]:
             MethodSpec(implementation=name, parameters=facts.parameters().model_dump(), neutral=facts.neutral)
         )
 
-    yield str(path), check
+    yield f"method {name}", check
 
 
 def _records(store: Store) -> Iterator[Check]:

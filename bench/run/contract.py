@@ -35,26 +35,27 @@ def contract_problems(spec: MethodSpec) -> list[str]:
     labels = torch.randint(0, CLASSES, (SIZE,), generator=generator)
     normalise = Normaliser((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
-    def step(number: int) -> tuple[Draws, tuple[torch.Tensor, ...], torch.Tensor]:
+    def prepare(number: int) -> tuple[Draws, tuple[torch.Tensor, ...]]:
         draws = method.draw(Key(0, number), BatchShape(SIZE, 3, RESOLUTION, RESOLUTION, number / STEPS))
         with torch.no_grad():
-            views = method.views(images, normalise, draws)
-        return draws, views, method.loss(backbone, Batch(views, labels), draws).total
+            return draws, method.views(images, normalise, draws)
 
     problems: list[str] = []
     untouched = images.clone()
     before = _random_state()
     for number in range(STEPS):
-        draws, views, total = step(number)
+        draws, views = prepare(number)
         kept = tuple(view.clone() for view in views)
+        total = method.loss(backbone, Batch(views, labels), draws).total
         again = method.draw(Key(0, number), BatchShape(SIZE, 3, RESOLUTION, RESOLUTION, number / STEPS))
         problems += _same_draws(draws, again)
         if total.ndim or not torch.isfinite(total):
             problems.append(f"loss is not one finite number (step {number}, branch '{draws.branch}')")
             break
-        total.backward()
         if not all(torch.equal(a, b) for a, b in zip(views, kept, strict=True)):
             problems.append(f"loss changed its batch (branch '{draws.branch}')")
+            break
+        total.backward()
     if not torch.equal(images, untouched):
         problems.append("views changed the images that it was given")
     if _random_state() != before:

@@ -133,7 +133,7 @@ def time_methods(
                 label=names[arm],
                 passes_per_step=timer.passes_per_step(),
                 peak_memory=timer.peak_memory(settings["steps"]),
-                images_per_step=first.protocol.batch_size,
+                images_per_step=min(first.protocol.batch_size, splits.train.size),
             )
         order = list(timers)
         for number in range(settings["rounds"]):
