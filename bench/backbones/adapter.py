@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -56,6 +56,7 @@ class TimmBackbone(nn.Module):
         if not isinstance(seen.logits, Tensor) or seen.logits.shape != (1, num_classes):
             raise ValueError(f"it gives {_described(seen.logits)} where (1, {num_classes}) logits were expected")
         self._slots = tuple(self._install(index, info, seen) for index, info in enumerate(self._infos))
+        self._later = tuple(seen.later.get(name, ()) for name in self.stages)
         self._tail = () if isinstance(seen.tail, str) else seen.tail
         self.head_refusal = seen.tail if isinstance(seen.tail, str) else self._refusals.get(len(self.stages) - 1)
         self._protect = bool(self._tail) and bool(getattr(self._tail[0], "inplace", False))
@@ -73,11 +74,15 @@ class TimmBackbone(nn.Module):
 
     def features(self, images: Tensor, stage: int = -1) -> FeatureMap:
         """The feature map after a stage; the pass ends there, and later layers (and their statistics) see nothing."""
-        taking = Taking()
-        try:  # noqa: SIM105  torch.compile traces this, not contextlib.suppress
-            self._run(images, {self._usable(stage): taking})
-        except Taken:
-            pass
+        index = self._usable(stage)
+        compiling = torch.compiler.is_compiling()
+        taking = Taking(ends=not compiling)
+        if compiling:  # torch 2.6 cannot trace the exception; what follows the stage is dead code there
+            with FrozenStatistics(self._later[index]):
+                self._run(images, {index: taking})
+        else:
+            with suppress(Taken):
+                self._run(images, {index: taking})
         if taking.features is None:
             raise StageRefused(f"stage {stage} was not reached")
         return taking.features
@@ -111,7 +116,7 @@ class TimmBackbone(nn.Module):
 
     def probe(self) -> FrozenStatistics:
         """Context for extra passes: BatchNorm normalises as ever, but its running statistics stay."""
-        return FrozenStatistics(self)
+        return FrozenStatistics(self.modules())
 
     @contextmanager
     def count_passes(self) -> Iterator[PassCount]:

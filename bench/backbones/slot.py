@@ -30,15 +30,18 @@ class Taken(Exception):
 
 
 class Taking:
-    """An edit that keeps the features of its stage and ends the pass by raising Taken."""
+    """An edit that keeps the features of its stage and, with `ends`, ends the pass by raising Taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends: bool) -> None:
+        self.ends = ends
         self.features: FeatureMap | None = None
 
     def __call__(self, features: FeatureMap) -> FeatureMap:
-        """Keep the features; never returns."""
+        """Keep the features."""
         self.features = features
-        raise Taken
+        if self.ends:
+            raise Taken
+        return features
 
 
 def install(module: nn.Module, layout: Layout) -> Slot:

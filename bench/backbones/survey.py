@@ -1,4 +1,4 @@
-"""One look at a model at work: what each stage puts out, and what comes between the last stage and the head."""
+"""One look at a model at work: what each stage puts out, which norms come later, and what leads to the head."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class Survey(NamedTuple):
     """outputs: what each asked module put out, call by call. logits: what the model put out.
 
-    tail: the modules that turn the last stage's output into what `model.forward_head` takes, in order; a string
-    says why they cannot be told.
+    later: for each asked module the BatchNorms that ran after it. tail: the modules that turn the last stage's output
+    into what `model.forward_head` takes, in order; a string says why they cannot be told.
     """
 
     outputs: dict[str, list[Any]]
     logits: Any
+    later: dict[str, tuple[nn.Module, ...]]
     tail: tuple[nn.Module, ...] | str
 
 
@@ -71,10 +73,20 @@ def survey(model: nn.Module, image: Tensor, names: Sequence[str]) -> Survey:
     outputs: dict[str, list[Any]] = {name: [] for name in names}
     modules = {name: model.get_submodule(name) for name in names}
     tail = _Tail(modules[names[-1]]) if names else None
+    norms: list[nn.Module] = []
+    norms_before: dict[str, int] = {}
+
+    def note(name: str, output: Any) -> None:
+        outputs[name].append(output)
+        norms_before[name] = len(norms)
+
     handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: outputs[name].append(output))
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: note(name, output))
         for name, module in modules.items()
     ]
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            handles.append(module.register_forward_hook(lambda norm, _inputs, _output: norms.append(norm)))
     if tail is not None:
         for module in model.modules():
             if module is not model:
@@ -88,7 +100,9 @@ def survey(model: nn.Module, image: Tensor, names: Sequence[str]) -> Survey:
         model.train(was_training)
         for handle in handles:
             handle.remove()
-    return Survey(outputs, logits, tail.result(names[-1]) if tail is not None else "the model has no stage to edit")
+    later = {name: tuple(norms[count:]) for name, count in norms_before.items()}
+    chain = tail.result(names[-1]) if tail is not None else "the model has no stage to edit"
+    return Survey(outputs, logits, later, chain)
 
 
 @contextmanager

@@ -19,5 +19,5 @@ def run(options: argparse.Namespace) -> int:
     store = store_of(options)
     with results_lock(options.results):
         missing = run_evaluations(suite, store, Options(options.device, options.workers, options.threads))
-        write_and_print(suite, suite_tables(suite, store), options.results, figures=False)
+        write_and_print(suite, suite_tables(suite, store, options.hardware), options.results, figures=False)
     return exit_code(missing, sys.stderr)

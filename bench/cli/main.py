@@ -130,8 +130,9 @@ def _command(commands, name: str, summary: str, example: str) -> argparse.Argume
 
 def _suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", metavar="SUITE", help="name of a suite or path of its YAML file")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
-                        help="a setting (protocol.epochs=3) or an axis (backbone=resnet50) to change; repeatable")  # fmt: skip
+    help_text = "a setting (protocol.epochs=3) or an axis (backbone=resnet50) to change; repeatable"
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=help_text)
+    parser.add_argument("--hardware", metavar="TEXT", help="part of the name of the machine whose step times to show")
     _results(parser)
 
 

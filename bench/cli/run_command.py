@@ -24,5 +24,7 @@ def run(options: argparse.Namespace) -> int:
     with results_lock(options.results):
         machine = Options(options.device, options.workers, options.threads, options.run_timeout)
         missing = run_sweep(suite, store, machine)
-        write_and_print(suite, suite_tables(suite, store), options.results, figures=not options.no_figures)
+        write_and_print(
+            suite, suite_tables(suite, store, options.hardware), options.results, figures=not options.no_figures
+        )
     return exit_code(missing, sys.stderr)

@@ -25,5 +25,5 @@ def run(options: argparse.Namespace) -> int:
         settings = settings.model_copy(update={"rounds": options.rounds})
     with results_lock(options.results):
         fine = time_cells(suite, store, settings, Options(options.device, options.workers, options.threads), anew=True)
-        print(table_text(suite_tables(suite, store).throughput))
+        print(table_text(suite_tables(suite, store, options.hardware).throughput))
     return EXIT_FINE if fine else EXIT_INCOMPLETE

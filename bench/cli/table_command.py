@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     suite = suite_of(options)
     store = store_of(options)
     require_records(store)
-    tables = suite_tables(suite, store)
+    tables = suite_tables(suite, store, options.hardware)
     if options.json:
         write_tables(tables, options.output or options.results / "tables" / suite.name)
         print(json.dumps({table.name: table.rows for table in tables.all}, indent=1))

@@ -11,8 +11,11 @@ from bench.report import Tables, build_tables, print_tables, write_tables
 from bench.sweep.todo import find_todo
 
 
-def suite_tables(suite: Suite, store: Store) -> Tables:
-    """The tables of exactly the suite's runs, missing ones shown as missing; says which runs are stale."""
+def suite_tables(suite: Suite, store: Store, hardware: str | None = None) -> Tables:
+    """The tables of exactly the suite's runs, missing ones shown as missing; says which runs are stale.
+
+    hardware: part of the name of the machine whose step times are shown, where several machines timed the suite.
+    """
     todo = find_todo(suite, store)
     stale = [item for item in todo if item.why.startswith("stale")]
     if stale:
@@ -20,7 +23,7 @@ def suite_tables(suite: Suite, store: Store) -> Tables:
             f"{len(stale)} run(s) were made by older code and are shown as they are; `mixbench run` makes them anew",
             file=sys.stderr,
         )
-    return build_tables(store.runs(), store.sessions(), [item.spec for item in todo], suite.file.base)
+    return build_tables(store.runs(), store.sessions(), [item.spec for item in todo], suite.file.base, hardware)
 
 
 def write_and_print(suite: Suite, tables: Tables, results: Path, figures: bool, output: Path | None = None) -> None:

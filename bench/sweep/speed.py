@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.clock import duration_text
 from bench.config.suite import SpeedSettings, Suite
+from bench.env import package_versions
 from bench.errors import BadInput
 from bench.records import Store
 from bench.sweep.devices import Workers, plan_workers
@@ -69,7 +70,7 @@ def time_cells(suite: Suite, store: Store, settings: SpeedSettings, options: Opt
 def _same(
     begin: dict[str, Any], cell: str, settings: dict[str, int], digests: dict[str, str], workers: Workers
 ) -> bool:
-    """Whether a session timed the same code the same way with as many threads on the same kind of device."""
+    """Whether a session timed the same code and torch the same way, as many threads, on the same kind of device."""
     provenance: dict[str, Any] = begin.get("provenance") or {}
     device = "cuda" if workers.device.startswith("cuda") else "cpu"
     return (
@@ -78,4 +79,5 @@ def _same(
         and begin.get("source_digests") == digests
         and provenance.get("device") == device
         and provenance.get("threads") == workers.threads
+        and provenance.get("packages") == package_versions()
     )

@@ -113,7 +113,9 @@ class Step(nn.Module):
         late = self.backbone.head(mix(self.backbone.features(x)))
         with self.backbone.probe():
             early = self.backbone.features(x.flip(0), self.stage)
-        return logits.square().mean() + late.square().mean() + early.spatial.square().mean()
+        middle = self.backbone.features(x.flip(3), self.stage)
+        parts = (logits, late, early.spatial, middle.spatial)
+        return torch.stack([part.square().mean() for part in parts]).sum()
 
 
 @pytest.mark.parametrize(
