@@ -12,20 +12,23 @@ from typing import Any
 
 import torch
 
+from bench.records.errors import storage
+
 MAGIC = b"mixbench-checkpoint-1\n"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, flush to disk, rename over it. OSError (a full disk) leaves the old file as it was."""
+    """Write beside `path`, flush to disk, rename over it. StorageError (a full disk) leaves the old file as it was."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage("cannot write", path):
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
