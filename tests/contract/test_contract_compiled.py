@@ -30,15 +30,25 @@ def assert_compiled_equals_eager(cell: Cell, branch: str, backend: str) -> None:
         torch.testing.assert_close(actual.total, expected.total, rtol=1e-4, atol=1e-5)
         assert actual.parts.keys() == expected.parts.keys()
         for name, part in expected.parts.items():
-            torch.testing.assert_close(actual.parts[name], part, rtol=1e-4, atol=1e-5, msg=name)
+            torch.testing.assert_close(
+                actual.parts[name], part, rtol=1e-4, atol=1e-5, msg=lambda message, name=name: f"{name}: {message}"
+            )
         expected.total.backward()
         actual.total.backward()
     compiled = gradients(other.backbone, other.method)
     for name, gradient in gradients(eager.backbone, eager.method).items():
         scale = float(gradient.abs().max())
-        torch.testing.assert_close(compiled[name], gradient, rtol=1e-3, atol=1e-3 * scale + 1e-6, msg=name)
+        torch.testing.assert_close(
+            compiled[name],
+            gradient,
+            rtol=1e-3,
+            atol=1e-3 * scale + 1e-5,
+            msg=lambda message, name=name: f"{name}: {message}",
+        )
     for (name, buffer), after in zip(eager.backbone.named_buffers(), other.backbone.buffers(), strict=True):
-        torch.testing.assert_close(after, buffer, rtol=1e-4, atol=1e-5, msg=name)
+        torch.testing.assert_close(
+            after, buffer, rtol=1e-4, atol=1e-5, msg=lambda message, name=name: f"{name}: {message}"
+        )
     images = eager.batch(draws).views[0]
     torch.testing.assert_close(other.backbone.eval()(images), eager.backbone.eval()(images), rtol=1e-3, atol=1e-4)
 
