@@ -25,7 +25,7 @@ def file_source_digest(file: Path) -> str:
 
 
 def import_closure(file: Path) -> list[Path]:
-    """The file and, recursively, the files of methods.* and of its own bench sub-package that it imports."""
+    """The file and, recursively, what it imports from methods, from bench.evals and from its own package."""
     found: dict[Path, None] = {}
     waiting = [file.resolve()]
     while waiting:
@@ -41,12 +41,16 @@ def import_closure(file: Path) -> list[Path]:
 def _imported(file: Path) -> tuple[Path, ...]:
     roots = {"methods": Path(methods.__path__[0]).resolve(), "bench": Path(bench.__path__[0]).resolve()}
     names: list[str] = []
+    package = _package(file)
+    if package:
+        roots.setdefault(package[0], file.parents[len(package) - 1])
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.extend(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.append(node.module)
-            names.extend(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            names.extend([module, *(f"{module}.{alias.name}" for alias in node.names)])
     paths: list[Path] = []
     for name in names:
         first, *rest = name.split(".")
@@ -56,6 +60,16 @@ def _imported(file: Path) -> tuple[Path, ...]:
         if path.is_file():
             paths.append(path)
     return tuple(paths)
+
+
+def _package(file: Path) -> list[str]:
+    """Names of the packages that a file lies in, outermost first."""
+    names: list[str] = []
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return names
 
 
 @functools.lru_cache(maxsize=1)

@@ -128,7 +128,8 @@ class ProtocolSpec(Section):
     deterministic: bool = False
     evaluate_every: PositiveInt = 1
     """Epochs between test evaluations; the last epoch is always evaluated."""
-    world_size: PositiveInt = 1
+    world_size: Literal[1] = 1
+    """Processes that share a run; one so far."""
     exceptions: tuple[ExceptionSpec, ...] = ()
     """In a run's spec only those of its own method."""
 
@@ -241,5 +242,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in cast("tuple[Any, ...] | list[Any]", value)]
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in cast("dict[Any, Any]", value).items()}
+        return {str(key): _plain(_untyped(item)) for key, item in cast("dict[Any, Any]", value).items()}
     return value
+
+
+def _untyped(value: Any) -> Any:
+    """Values of free-form options have no type that makes 1 and 1.0 the same, so it is done here."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,9 +99,15 @@ def _method(path: Path | None, name: str, fast: bool) -> Iterator[Check]:
             raise BadInput(f"{path}: is not in the methods folder and not installed, so its contract cannot be checked")
         from bench.run.contract import contract_problems
 
-        return contract_problems(
-            MethodSpec(implementation=name, parameters=facts.parameters().model_dump(), neutral=facts.neutral)
-        )
+        spec = MethodSpec(implementation=name, parameters=facts.parameters().model_dump(), neutral=facts.neutral)
+        try:
+            return contract_problems(spec)
+        except BadInput:
+            raise
+        except Exception as error:  # whatever a method under construction does
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            words = str(error).splitlines()[0] if str(error) else ""
+            return [f"{type(error).__name__}: {words} ({place.filename}:{place.lineno})"]
 
     yield f"method {name}", check
 

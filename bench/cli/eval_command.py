@@ -17,7 +17,7 @@ def run(options: argparse.Namespace) -> int:
     axes = {"evals": [name.strip() for name in options.evals.split(",")]} if options.evals else {}
     suite = suite_of(options, **axes)
     store = store_of(options)
-    with results_lock(options.results):
-        missing = run_evaluations(suite, store, Options(options.device, options.workers, options.threads))
+    with results_lock(options.results) as lock:
+        missing = run_evaluations(suite, store, Options(options.device, options.workers, options.threads, None, lock))
         write_and_print(suite, suite_tables(suite, store, options.hardware), options.results, figures=False)
     return exit_code(missing, sys.stderr)

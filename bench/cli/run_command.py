@@ -8,6 +8,7 @@ import sys
 from bench.cli.missing import exit_code
 from bench.cli.suite_options import store_of, suite_of
 from bench.cli.tables import suite_tables, write_and_print
+from bench.errors import EXIT_INCOMPLETE
 from bench.sweep.lock import results_lock
 from bench.sweep.sweep import Options, run_sweep
 from bench.sweep.todo import find_todo
@@ -21,10 +22,11 @@ def run(options: argparse.Namespace) -> int:
         for item in find_todo(suite, store):
             print(f"{item.spec.run_id}  {item.need:8}  {item.name}: {item.why}")
         return 0
-    with results_lock(options.results):
-        machine = Options(options.device, options.workers, options.threads, options.run_timeout)
-        missing = run_sweep(suite, store, machine)
+    with results_lock(options.results) as lock:
+        machine = Options(options.device, options.workers, options.threads, options.run_timeout, lock)
+        missing, timed = run_sweep(suite, store, machine)
         write_and_print(
             suite, suite_tables(suite, store, options.hardware), options.results, figures=not options.no_figures
         )
-    return exit_code(missing, sys.stderr)
+    code = exit_code(missing, sys.stderr)
+    return code if timed else EXIT_INCOMPLETE

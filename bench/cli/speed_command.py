@@ -23,7 +23,9 @@ def run(options: argparse.Namespace) -> int:
         if options.rounds < 3:
             raise BadInput(f"--rounds {options.rounds}: at least 3 are needed for an interval")
         settings = settings.model_copy(update={"rounds": options.rounds})
-    with results_lock(options.results):
-        fine = time_cells(suite, store, settings, Options(options.device, options.workers, options.threads), anew=True)
+    with results_lock(options.results) as lock:
+        fine = time_cells(
+            suite, store, settings, Options(options.device, options.workers, options.threads, None, lock), anew=True
+        )
         print(table_text(suite_tables(suite, store, options.hardware).throughput))
     return EXIT_FINE if fine else EXIT_INCOMPLETE

@@ -17,13 +17,28 @@ def suite_tables(suite: Suite, store: Store, hardware: str | None = None) -> Tab
     hardware: part of the name of the machine whose step times are shown, where several machines timed the suite.
     """
     todo = find_todo(suite, store)
+    cells = {item.spec.cell for item in todo}
+    sessions = [session for session in store.sessions() if session.begin.get("cell") in cells]
+    if hardware is None and sessions:
+        hardware = str(sessions[-1].begin.get("hardware"))
+        others = {str(session.begin.get("hardware")) for session in sessions} - {hardware}
+        if others:
+            print(
+                f"step times are of {hardware}; choose with --hardware: {' | '.join(sorted(others))}", file=sys.stderr
+            )
     stale = [item for item in todo if item.why.startswith("stale")]
     if stale:
         print(
             f"{len(stale)} run(s) were made by older code and are shown as they are; `mixbench run` makes them anew",
             file=sys.stderr,
         )
-    return build_tables(store.runs(), store.sessions(), [item.spec for item in todo], suite.file.base, hardware)
+    return build_tables(
+        [item.record for item in todo if item.record is not None],
+        sessions,
+        [item.spec for item in todo],
+        suite.file.base,
+        hardware,
+    )
 
 
 def write_and_print(suite: Suite, tables: Tables, results: Path, figures: bool, output: Path | None = None) -> None:

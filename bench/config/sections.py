@@ -45,7 +45,19 @@ def resolve_section(
     title = str(values.pop("title", name))
     _forbid_foreign(kind, values, origins)
     spec = _layered(model, kind, values, origins, file, asked_in, layers)
+    if isinstance(spec, ProtocolSpec):
+        _check_exceptions(spec, origins.get("exceptions", asked_in))
     return Resolved(name, spec, _with_defaults(model, origins), title)
+
+
+def _check_exceptions(protocol: ProtocolSpec, place: str) -> None:
+    """Every exception names a method that exists and leaves a possible protocol."""
+    for exception in protocol.exceptions:
+        if exception.method not in method_names():
+            hint = nearest(exception.method, method_names())
+            raise BadInput(f"{place}: exceptions: unknown implementation '{exception.method}'; {hint}")
+        changed = {**protocol.model_dump(exclude={"exceptions"}), **exception.set}
+        validated(ProtocolSpec, changed, lambda key: place, lambda key: f"protocol.exceptions.{key}")
 
 
 def resolve_method(name: str, asked_in: str, folders: ConfigFolders, layers: list[Overrides]) -> Resolved[MethodSpec]:

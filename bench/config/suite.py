@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
+from bench.config.catalogue import method_facts, method_names
 from bench.config.folders import ConfigFolders, find_suite
 from bench.config.overrides import Overrides, parse_overrides
 from bench.config.sections import Resolved, resolve_method, resolve_section
 from bench.config.validation import validated
 from bench.config.yaml_file import YamlFile, read_yaml
-from bench.errors import BadInput
+from bench.errors import BadInput, nearest
 from bench.spec import Labels, MethodSpec, PositiveInt, ProtocolSpec, Section, Spec
 
 Names = str | tuple[str, ...]
@@ -105,7 +106,8 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     for repeated in {item for item in names if names.count(item) > 1}:
         raise BadInput(f"{where('methods')}: method '{repeated}' stands twice")
     arms = [resolve_method(item, where("methods"), folders, layers) for item in names]
-    _all_used(arms, layers)
+    _all_used(arms, set_options)
+    _all_known(in_file)
     for item in _as_list(file.evals):
         folders.get("eval", item, where("evals"))
     seeds = list(range(file.seeds)) if isinstance(file.seeds, int) else list(file.seeds)
@@ -119,6 +121,7 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     ]
     if not planned:
         raise BadInput(f"{source.path}: plans no run (an empty list of methods, seeds, data, backbones or protocols)")
+    _all_different(planned, where("methods"))
     return Suite(name, source.path, file, folders, planned)
 
 
@@ -138,15 +141,35 @@ def _planned(
     return Planned(spec, arm.title, {name: section.origins for name, section in sections.items()})
 
 
-def _all_used(arms: list[Resolved[MethodSpec]], layers: list[Overrides]) -> None:
+def _all_used(arms: list[Resolved[MethodSpec]], given: Overrides) -> None:
     known = {key for arm in arms for key in arm.spec.parameters}
-    for layer in layers:
-        for key in layer.keys.get("method", {}):
-            if key not in known:
-                raise BadInput(
-                    f"{layer.source}: no method of this suite has a parameter '{key}'; "
-                    f"there are: {', '.join(sorted(known)) or 'none'}"
-                )
+    for key in given.keys.get("method", {}):
+        if key not in known:
+            raise BadInput(
+                f"{given.source}: no method of this suite has a parameter '{key}'; "
+                f"there are: {', '.join(sorted(known)) or 'none'}"
+            )
+
+
+def _all_known(in_file: Overrides) -> None:
+    """A suite's own settings may be for methods that `--set methods=...` left out, but must be some method's."""
+    if not (wanted := in_file.keys.get("method", {})):
+        return
+    known = {key for name in method_names() for key in method_facts(name).parameters.model_fields}
+    for key in wanted:
+        if key not in known:
+            raise BadInput(f"{in_file.source}: no method has a parameter '{key}'; {nearest(key, known)}")
+
+
+def _all_different(planned: list[Planned], place: str) -> None:
+    seen: dict[tuple[str, int], Spec] = {}
+    for item in planned:
+        spec = item.spec
+        first = seen.setdefault((spec.arm, spec.seed), spec)
+        if first is not spec:
+            one, two = first.labels, spec.labels
+            names = one.method if one.method == two.method else f"{one.method} and {two.method}"
+            raise BadInput(f"{place}: {names}: the same experiment is planned twice ({two.data}, {two.protocol})")
 
 
 def _as_list(names: Any) -> list[str]:

@@ -55,8 +55,9 @@ class Timing:
 def throughput_table(study: Study, sessions: Sequence[SpeedSession], hardware: str | None = None) -> Table:
     """Build the table from the finished sessions of the study's cells.
 
-    Newer sessions replace older ones that timed other code or with other settings. hardware: use only sessions whose
-    hardware name contains this text. BadInput where sessions of one cell differ in hardware, precision or torch.
+    Newer sessions replace older ones that timed other code, with another torch, or with other settings. hardware: use
+    only sessions whose hardware name contains this text. BadInput where sessions of one cell differ in hardware or
+    precision.
     """
     usable = [session for session in sessions if session.status == "ok" and session.samples]
     if hardware is not None:
@@ -78,8 +79,21 @@ def _current(sessions: list[SpeedSession]) -> list[SpeedSession]:
     if not sessions:
         return []
     newest = max(sessions, key=lambda session: session.name)
-    keys = ("source_digests", "settings")
-    return [session for session in sessions if all(session.begin.get(key) == newest.begin.get(key) for key in keys)]
+    return [session for session in sessions if _agree(session, newest)]
+
+
+def _agree(session: SpeedSession, newest: SpeedSession) -> bool:
+    """Same torch, same settings, and the same code for every method that both have timed."""
+    if _text(session, "torch") != _text(newest, "torch") or session.begin.get("settings") != newest.begin.get(
+        "settings"
+    ):
+        return False
+    digests, wanted = _digests(session), _digests(newest)
+    return all(digests[arm] == wanted[arm] for arm in digests.keys() & wanted.keys())
+
+
+def _digests(session: SpeedSession) -> dict[str, Any]:
+    return dict(session.begin.get("source_digests") or {})
 
 
 def _same_machine(cell: Cell, sessions: list[SpeedSession]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from bench.records import CHECKPOINT_FILE, SCHEMA, TRAIN_FILE, RecordWriter
 from bench.rng import stream
 from bench.run.finished import save_predictions, save_weights
 from bench.spec import Spec
-from bench.train.accuracy import measure_accuracy
+from bench.train.accuracy import Accuracy, measure_accuracy
 from bench.train.checkpoint import load_checkpoint, save_checkpoint
+from bench.train.settings import library_settings
 from bench.train.training import Diverged, Skipped, Training
 from methods.api import Batch, Method
 
@@ -43,8 +44,8 @@ def train_run(
     stopping is asked after every step; Stopped is raised once the state is saved. planned: the seeds of this arm.
     """
     started = time.monotonic()
-    checkpoint = load_checkpoint(folder / CHECKPOINT_FILE, device)
-    with _determinism(spec):
+    checkpoint = load_checkpoint(folder / CHECKPOINT_FILE)
+    with library_settings(spec.effective_protocol):
         training, status, reason = _prepare(spec, method, splits, device)
         with RecordWriter(folder / TRAIN_FILE) as record:
             record.append(
@@ -73,20 +74,9 @@ def train_run(
                 except torch.cuda.OutOfMemoryError as error:
                     status, reason = "oom", str(error).splitlines()[0]
             record.append("end", status=status, reason=reason, seconds=time.monotonic() - started)
-    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    if status != "oom":
+        (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return status
-
-
-@contextmanager
-def _determinism(spec: Spec) -> Generator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    deterministic = spec.effective_protocol.deterministic
-    torch.use_deterministic_algorithms(deterministic)
-    torch.backends.cudnn.benchmark = not deterministic
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)
 
 
 def _prepare(
@@ -119,6 +109,7 @@ class _Saver:
 
 def _train(training: Training, splits: Splits, saver: _Saver, record: RecordWriter, report: Report) -> None:
     protocol = training.protocol
+    measured: dict[str, Accuracy] = {}
     while training.epoch < protocol.epochs:
         started = time.monotonic()
         result = training.run_epoch(saver)
@@ -139,6 +130,9 @@ def _train(training: Training, splits: Splits, saver: _Saver, record: RecordWrit
             validation=measured.get("validation"),
         )
         report({"epoch": training.epoch, "epochs": protocol.epochs, "seconds": seconds})
+    for name, accuracy in measured.items():
+        if not math.isfinite(accuracy["nll"]):
+            raise Diverged(f"the loss on the {name} split is not finite after the last epoch")
 
 
 def _finish(

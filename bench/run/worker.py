@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from bench.data.normalise import Normaliser
-from bench.data.open import Splits
+from bench.data.open import Splits, open_data
 from bench.errors import BadInput
 from bench.evals.api import Context
 from bench.evals.registry import EvalArm
@@ -139,7 +139,12 @@ class Worker:
         specs = [Spec.model_validate(spec, strict=False) for spec in task["specs"]]
         device = pick_device(task["device"])
         torch.set_num_threads(task["threads"])
-        splits = splits_for(specs[0].data.model_dump_json(), str(device))
+        data = specs[0].data
+
+        def open_splits() -> Splits:
+            if data.source == "streaming":
+                return open_data(data, device)
+            return splits_for(data.model_dump_json(), str(device))
 
         def report(event: dict[str, Any]) -> None:
             if self.stop.is_set():
@@ -147,7 +152,7 @@ class Worker:
             self.send({"event": "progress", **event})
 
         time_methods(
-            Path(task["file"]), specs, lambda spec: build_method(spec.method), splits, device, task["settings"],
+            Path(task["file"]), specs, lambda spec: build_method(spec.method), open_splits, device, task["settings"],
             task["source_digests"], report,
         )  # fmt: skip
         return "ok", None

@@ -15,6 +15,7 @@ from bench.data.open import Splits
 from bench.env import hardware, provenance
 from bench.records.writer import RecordWriter
 from bench.spec import Spec
+from bench.train.settings import library_settings
 from bench.train.training import Skipped, Training
 from methods.api import Method
 
@@ -27,9 +28,11 @@ class StepTimer:
     """Times complete training steps of one method: data, views, loss, backward, optimiser."""
 
     def __init__(self, spec: Spec, method: Method, splits: Splits, device: torch.device) -> None:
+        self.before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
         self.training = Training(spec, method, splits, device)
         self.training.step_module.train()
         self.device = device
+        self.held = 0
         self._batches = self._endless()
         self._epoch = 0
         self._step = 0
@@ -48,6 +51,12 @@ class StepTimer:
         self._run(steps)
         return (time.perf_counter() - started) / steps
 
+    def settle(self) -> None:
+        """Take note, after the warm-up and before another method is built, of what stays on the GPU."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            self.held = torch.cuda.memory_allocated(self.device) - self.before
+
     def passes_per_step(self) -> float:
         """Images sent through the backbone in one eager step, as a multiple of the batch, over several steps."""
         training = self.training
@@ -62,13 +71,15 @@ class StepTimer:
             training.compiled = compiled
 
     def peak_memory(self, steps: int) -> int | None:
-        """Most bytes allocated on the GPU during `steps` steps; None where it cannot be measured."""
+        """Most bytes that this method had on the GPU during `steps` steps; None where it cannot be measured."""
         if self.device.type != "cuda":
             return None
+        torch.cuda.synchronize(self.device)
+        others = torch.cuda.memory_allocated(self.device) - self.held
         torch.cuda.reset_peak_memory_stats(self.device)
         self._run(steps)
         torch.cuda.synchronize(self.device)
-        return torch.cuda.max_memory_allocated(self.device)
+        return torch.cuda.max_memory_allocated(self.device) - others
 
     def _run(self, steps: int) -> int:
         images = 0
@@ -89,17 +100,18 @@ class StepTimer:
 
 
 def time_methods(
-    path: Path, specs: list[Spec], build: Callable[[Spec], Method], splits: Splits, device: torch.device,
-    settings: dict[str, int], digests: dict[str, str], report: Callable[[dict[str, Any]], None],
+    path: Path, specs: list[Spec], build: Callable[[Spec], Method], open_splits: Callable[[], Splits],
+    device: torch.device, settings: dict[str, int], digests: dict[str, str], report: Callable[[dict[str, Any]], None],
 ) -> None:  # fmt: skip
     """Write a session: after warm-up, `rounds` rounds of `steps` steps of every method, the order rotated by round.
 
     settings: rounds, steps, warmup. digests: source digest by run id, so that a stale session is told from a current
-    one. A method that cannot run here is left out, with its reason in its arm line.
+    one. A method that cannot run here is left out, with its reason in its arm line. open_splits: gives every method a
+    feed of its own where feeds have worker processes, which cannot be read in turns.
     """
     facts = provenance(device.type)
-    with RecordWriter(path) as record:
-        first = specs[0]
+    first = specs[0]
+    with library_settings(first.protocol), RecordWriter(path) as record:
         record.append(
             "begin",
             hardware=hardware(facts),
@@ -116,14 +128,16 @@ def time_methods(
             time=time.time(),
         )
         timers: dict[str, StepTimer] = {}
+        total = settings["rounds"] + 1
         for spec in specs:
             try:
-                timers[spec.arm] = StepTimer(spec, build(spec), splits, device)
+                timer = StepTimer(spec, build(spec), open_splits(), device)
+                _warm_up(timer, settings["warmup"])
+                timer.settle()
+                timers[spec.arm] = timer
             except (Skipped, StageRefused) as error:
                 record.append("arm", arm=spec.arm, label=spec.labels.method, skipped=str(error))
-        total = settings["rounds"] + 1
-        for timer in timers.values():
-            _warm_up(timer, settings["warmup"])
+            report({"round": 0, "rounds": total})
         report({"round": 1, "rounds": total})
         names = {spec.arm: spec.labels.method for spec in specs}
         for arm, timer in timers.items():
@@ -133,7 +147,7 @@ def time_methods(
                 label=names[arm],
                 passes_per_step=timer.passes_per_step(),
                 peak_memory=timer.peak_memory(settings["steps"]),
-                images_per_step=min(first.protocol.batch_size, splits.train.size),
+                images_per_step=min(first.protocol.batch_size, timer.training.feed.size),
             )
         order = list(timers)
         for number in range(settings["rounds"]):

@@ -12,12 +12,16 @@ CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Options:
-    """device: auto, cpu, cuda or cuda:N. workers, threads: None lets the machine decide. run_timeout: seconds."""
+    """device: auto, cpu, cuda or cuda:N. workers, threads: None lets the machine decide. run_timeout: seconds.
+
+    lock: descriptor of the results lock, which workers hold too, so that it outlives a parent that was killed.
+    """
 
     device: str = "auto"
     workers: int | None = None
     threads: int | None = None
     run_timeout: float | None = None
+    lock: int | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 

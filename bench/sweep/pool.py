@@ -31,13 +31,15 @@ class Pool:
     """One process for each environment; iterate `run` for the events of all of them.
 
     What a worker prints goes to the log of the run that it works on, before and between runs to its own log in `logs`.
-    timeout: seconds that any one task may take.
+    timeout: seconds that any one task may take. lock: a descriptor that the workers keep open.
     """
 
-    def __init__(self, environments: list[dict[str, str]], logs: Path, timeout: float | None = None) -> None:
+    def __init__(
+        self, environments: list[dict[str, str]], logs: Path, timeout: float | None = None, lock: int | None = None
+    ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._slots = [
-            _Slot(environment, logs / f"worker-{number}.txt", timeout)
+            _Slot(environment, logs / f"worker-{number}.txt", timeout, lock)
             for number, environment in enumerate(environments)
         ]
 
@@ -71,9 +73,10 @@ class Pool:
 class _Slot:
     """A place for one worker process at a time."""
 
-    def __init__(self, environment: dict[str, str], log: Path, timeout: float | None) -> None:
+    def __init__(self, environment: dict[str, str], log: Path, timeout: float | None, lock: int | None) -> None:
         self._environment = {**os.environ, **environment}
         self._log = log
+        self._keep_open = () if lock is None else (lock,)
         self._timeout = timeout
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
@@ -154,6 +157,7 @@ class _Slot:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     env=self._environment,
+                    pass_fds=self._keep_open,
                     text=True,
                     start_new_session=True,  # Ctrl-C is for the parent, which then asks its workers to save and leave
                 )

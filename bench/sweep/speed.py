@@ -52,7 +52,7 @@ def time_cells(suite: Suite, store: Store, settings: SpeedSettings, options: Opt
         }
         progress = Progress(f"{suite.name}: {name}", settings.rounds + 1, 1)
         try:
-            for event in Pool(workers.environments[:1], logs_folder(store)).run([task]):
+            for event in Pool(workers.environments[:1], logs_folder(store), None, options.lock).run([task]):
                 if event.kind == "progress":
                     progress.advance(cell, event.fields["round"])
                 elif event.kind == "done":
@@ -72,12 +72,11 @@ def _same(
 ) -> bool:
     """Whether a session timed the same code and torch the same way, as many threads, on the same kind of device."""
     provenance: dict[str, Any] = begin.get("provenance") or {}
-    device = "cuda" if workers.device.startswith("cuda") else "cpu"
     return (
         begin.get("cell") == cell
         and begin.get("settings") == settings
-        and begin.get("source_digests") == digests
-        and provenance.get("device") == device
+        and digests.items() <= dict(begin.get("source_digests") or {}).items()
+        and provenance.get("device") == workers.kind
         and provenance.get("threads") == workers.threads
         and provenance.get("packages") == package_versions()
     )

@@ -23,17 +23,16 @@ from bench.sweep.todo import Todo, evaluations_todo, find_todo, read_evals
 WILL = {"resume": "continues from its checkpoint", "evaluate": "is evaluated", "train": "is trained again"}
 
 
-def run_sweep(suite: Suite, store: Store, options: Options) -> list[Todo]:
-    """Do what is to be done and return what is still missing afterwards (empty when the suite is complete)."""
+def run_sweep(suite: Suite, store: Store, options: Options) -> tuple[list[Todo], bool]:
+    """Do what is to be done; returns the runs that are still missing and whether all step times were taken."""
     todo = find_todo(suite, store)
     waiting = [item for item in todo if item.need != "nothing"]
     workers = plan_workers(options.device, options.workers, options.threads)
     _say_plan(suite, todo, waiting, workers)
     if waiting:
         _do_runs(suite, store, waiting, workers, options)
-    if suite.file.speed != "none":
-        time_cells(suite, store, suite.file.speed, options)
-    return [item for item in find_todo(suite, store) if not _complete(item)]
+    timed = suite.file.speed == "none" or time_cells(suite, store, suite.file.speed, options)
+    return [item for item in find_todo(suite, store) if not _complete(item)], timed
 
 
 def run_evaluations(suite: Suite, store: Store, options: Options) -> list[Todo]:
@@ -74,7 +73,7 @@ def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, 
     units = {task["name"]: items[task["name"]].spec.effective_protocol.epochs for task in tasks}
     progress = Progress(suite.name, sum(units.values()), len(tasks))
     try:
-        for event in Pool(workers.environments, logs_folder(store), options.run_timeout).run(tasks):
+        for event in Pool(workers.environments, logs_folder(store), options.run_timeout, options.lock).run(tasks):
             name = event.task["name"]
             if event.kind == "progress":
                 progress.advance(name, event.fields["epoch"])

@@ -13,6 +13,7 @@ from bench.config.suite import Suite
 from bench.data.facts import describe
 from bench.evals.registry import EvalArm, read_arm
 from bench.records import CHECKPOINT_FILE, RunRecord, Store, evaluation_file, read_record
+from bench.records.attempt import deciding
 from bench.sources import file_source_digest, method_source_digest
 from bench.spec import DataSpec, Spec
 
@@ -22,7 +23,10 @@ FINAL = ("ok", "skipped", "diverged")
 
 @dataclass
 class Todo:
-    """One planned run. need: "nothing", "evaluate", "train" or "resume". why: for people."""
+    """One planned run. need: "nothing", "evaluate", "train" or "resume". why: for people.
+
+    record: its deciding attempt with the current source, else with an older one.
+    """
 
     spec: Spec
     title: str
@@ -72,17 +76,18 @@ def find_todo(suite: Suite, store: Store) -> list[Todo]:
 
 def _todo(spec: Spec, title: str, seeds: list[int], arms: list[EvalArm], store: Store) -> Todo:
     digest = method_source_digest(method_facts(spec.method.implementation).path)
-    record = store.run(spec.run_id)
+    attempts = [attempt for attempt in store.attempts(spec.run_id) if attempt.spec]
+    current = [attempt for attempt in attempts if attempt.source_digest == digest]
+    record = deciding(current or attempts) if attempts else None
     todo = Todo(spec, title, digest, seeds, "train", "new", record)
-    if record is None or not record.spec:
+    if record is None:
         return todo
-    if record.source_digest != digest:
+    if not current:
         todo.why = "stale: its source changed since"
     elif record.status not in FINAL:
         todo.why = f"{record.status} before" if record.status != "incomplete" else "stopped before its end"
-        newest = store.attempts(spec.run_id)[-1]
-        if newest.source_digest == digest and (newest.folder / CHECKPOINT_FILE).is_file():
-            todo.need, todo.folder = "resume", newest.folder
+        if (current[-1].folder / CHECKPOINT_FILE).is_file():
+            todo.need, todo.folder = "resume", current[-1].folder
     else:
         todo.folder = record.folder
         todo.evals = evaluations_todo(arms, record.folder) if record.status == "ok" else []

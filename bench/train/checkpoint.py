@@ -39,8 +39,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     write_atomically(path, MAGIC + hashlib.blake2b(content, digest_size=32).digest() + content)
 
 
-def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state, or None when there is no file or it is cut short or altered in any byte."""
+def load_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state with tensors on the CPU, or None when there is no file or it is cut short or altered in any byte."""
     try:
         raw = path.read_bytes()
     except OSError:
@@ -50,6 +50,6 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any] | None:
     if raw[: len(MAGIC)] != MAGIC or raw[len(MAGIC) : header] != hashlib.blake2b(content, digest_size=32).digest():
         return None
     try:
-        return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None

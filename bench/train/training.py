@@ -55,7 +55,8 @@ class RunningMeans:
         """Count one value of each name in; names may come and go with the branch."""
         for name, value in scalars.items():
             value = value.detach().float()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            # a copy, since a CUDA graph writes its next result into the same memory
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def values(self) -> dict[str, float]:
@@ -66,9 +67,10 @@ class RunningMeans:
         """Sums and counts, to continue the means in a resumed epoch."""
         return {"sums": dict(self._sums), "counts": dict(self._counts)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state_dict."""
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
+    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
+        """Continue from a state_dict on a device."""
+        self._sums = {name: total.to(device) for name, total in state["sums"].items()}
+        self._counts = dict(state["counts"])
 
 
 class Training:
@@ -137,11 +139,13 @@ class Training:
         with self.precision.autocast():
             return self.compiled(views, labels, draws.branch, draws.tensors)
 
-    def update(self, epoch: int, step: int) -> float:
-        """Clip, step the optimiser with this step's learning rate, update averages; returns the rate."""
-        done = epoch * self.steps_per_epoch + step
-        rate = learning_rate(self.protocol, done, self.steps_per_epoch)
-        set_learning_rate(self.optimizer, rate)
+    def learning_rate(self, epoch: int, step: int) -> float:
+        """The rate of one step."""
+        return learning_rate(self.protocol, epoch * self.steps_per_epoch + step, self.steps_per_epoch)
+
+    def update(self, epoch: int, step: int) -> None:
+        """Clip, step the optimiser with this step's learning rate, update averages."""
+        set_learning_rate(self.optimizer, self.learning_rate(epoch, step))
         scaler = self.precision.scaler
         if self.protocol.clip_grad_norm is not None:
             scaler.unscale_(self.optimizer)
@@ -151,8 +155,8 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update(self.backbone)
-        self.method.after_step(self.backbone, (done + 1) / (self.protocol.epochs * self.steps_per_epoch))
-        return rate
+        done = epoch * self.steps_per_epoch + step + 1
+        self.method.after_step(self.backbone, done / (self.protocol.epochs * self.steps_per_epoch))
 
     def forward_backward(self, epoch: int, step: int, micro_batches: list[tuple[Tensor, Tensor]]) -> Iterator[Loss]:
         """Accumulate the gradients of one step, a micro-batch at a time; yields each micro-batch's loss."""
@@ -168,16 +172,16 @@ class Training:
         there continues with the next step. Diverged when the loss is not finite.
         """
         self.step_module.train()
-        rate = math.nan
         for step, micro_batches in enumerate(self.batches(self.epoch), start=self.step):
             for loss in self.forward_backward(self.epoch, step, micro_batches):
                 self.means.add({"total": loss.total, **loss.parts})
-            rate = self.update(self.epoch, step)
+            self.update(self.epoch, step)
             self.step = step + 1
             if step % FINITE_CHECK_STEPS == FINITE_CHECK_STEPS - 1:
                 self._check_finite(step)
             on_step()
         self._check_finite(self.steps_per_epoch - 1)
+        rate = self.learning_rate(self.epoch, self.steps_per_epoch - 1)
         parts = self.means.values()
         self.epoch, self.step, self.means = self.epoch + 1, 0, RunningMeans()
         return EpochResult(parts.pop("total"), parts, rate)
@@ -207,5 +211,5 @@ class Training:
         self.precision.scaler.load_state_dict(state["scaler"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.means.load_state_dict(state["means"])
+        self.means.load_state_dict(state["means"], self.device)
         self.epoch, self.step = int(state["epoch"]), int(state["step"])

@@ -33,9 +33,19 @@ def test_a_new_method_reaches_the_table(mixbench, checkout):
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "my_mix" in mixbench("list", "methods").stdout
 
-    done = mixbench("run", "tiny", "--no-figures", "--set", "methods=[erm,my_mix]", "--set", "seeds=1")
+    advised = next(line for line in made.stdout.splitlines() if "mixbench run" in line).split()[1:]
+    done = mixbench(*advised, "--no-figures", "--set", "protocol=tiny", "--set", "evals=[clean]", "--workers", "1")
     assert done.returncode == 0, done.stderr
     assert "my_mix" in done.stdout
+
+    text = (checkout / "methods" / "my_mix.py").read_text()
+    (checkout / "methods" / "my_mix.py").write_text(
+        text.replace("logits = backbone(batch.views[0])", "logits = undefined")
+    )
+    broken = mixbench("check", str(checkout / "methods" / "my_mix.py"))
+    assert broken.returncode == 1
+    assert "NameError" in broken.stdout
+    assert "Traceback" not in broken.stderr
 
 
 def test_check_finds_what_is_broken(mixbench, checkout):

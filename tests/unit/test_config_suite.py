@@ -92,6 +92,13 @@ def test_all_methods_and_implementations_without_a_file(configs):
     assert load(configs, "method=erm", "seeds=1").planned[0].spec.method.implementation == "erm"
 
 
+def test_a_suites_own_method_settings_survive_fewer_methods(configs):
+    (configs / "suite" / "s.yaml").write_text(SUITE + "set:\n  method.stage: 1\n")
+    assert len(load(configs, "methods=[erm]").planned) == 2
+    spec = load(configs, "methods=[alignmix]").planned[0].spec
+    assert spec.method.parameters["stage"] == 1
+
+
 def test_exceptions_go_to_their_method_only(configs):
     (configs / "protocol" / "short.yaml").write_text(
         FILES["protocol/short.yaml"]
@@ -123,6 +130,12 @@ MISTAKES = [
     ("suite/s.yaml", SUITE + "metods: [erm]\n", [], "unknown key 'metods'; did you mean 'methods'?"),
     ("suite/s.yaml", SUITE + "set:\n  backbone: x\n", [], "'backbone' is an axis"),
     ("suite/s.yaml", SUITE.replace("protocol: short", "protocol: shrt"), [], "unknown protocol 'shrt'; did you mean 'short'?"),
+    ("suite/s.yaml", SUITE + "set:\n  method.alphaa: 1\n", [], "no method has a parameter 'alphaa'; did you mean 'alpha'?"),
+    ("suite/s.yaml", SUITE.replace("[erm, mixup]", "[mixup, mixup-strong]"), ["method.alpha=1"], "mixup and mixup-strong: the same experiment is planned twice"),
+    ("suite/s.yaml", SUITE.replace("protocol: short", "protocol: [short, short]"), [], "erm: the same experiment is planned twice"),
+    ("protocol/short.yaml", FILES["protocol/short.yaml"] + "exceptions:\n  - {method: mixup, set: {epochs: -1}, reason: r}\n", [], "short.yaml:4: 'protocol.exceptions.epochs' must be greater than or equal to 1, not -1"),
+    ("protocol/short.yaml", FILES["protocol/short.yaml"] + "exceptions:\n  - {method: mixpu, set: {epochs: 3}, reason: r}\n", [], "unknown implementation 'mixpu'; did you mean 'mixup'?"),
+    ("protocol/short.yaml", FILES["protocol/short.yaml"] + "world_size: 4\n", [], "'protocol.world_size' must be 1, not 4"),
     (None, "", ["protocol.epoch=3"], "--set: unknown key 'protocol.epoch'; did you mean 'epochs'?"),
     (None, "", ["protocols=short"], "unknown key 'protocols'; did you mean 'protocol'?"),
     (None, "", ["epochs=3"], "--set: unknown key 'epochs'"),

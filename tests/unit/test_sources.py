@@ -51,6 +51,19 @@ def test_the_harness_part_covers_the_trainer(monkeypatch):
     assert {"training.py", "optimizer.py", "adapter.py", "resident.py", "rng.py"} <= files
 
 
+def test_relative_imports_and_a_strangers_package_are_followed(tmp_path):
+    package = tmp_path / "theirs"
+    (package / "parts").mkdir(parents=True)
+    for folder in (package, package / "parts"):
+        (folder / "__init__.py").write_text("")
+    (package / "parts" / "masks.py").write_text("from methods.ops.keys import Key\n")
+    (package / "more.py").write_text("")
+    method = package / "mine.py"
+    method.write_text("from .parts.masks import f\nfrom theirs import more\nimport torch\n")
+    names = {path.name for path in import_closure(method)}
+    assert names == {"mine.py", "masks.py", "more.py", "keys.py"}
+
+
 @pytest.mark.parametrize("name", method_names())
 def test_no_method_imports_another_or_the_harness(name):
     """Method files know api and ops only; import-linter cannot be told without listing each new method."""

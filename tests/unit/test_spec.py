@@ -68,6 +68,12 @@ def test_one_and_one_point_zero_are_the_same_experiment():
     assert whole.run_id == decimal.run_id
 
 
+def test_free_form_values_have_one_form():
+    one = make_spec(backbone=BackboneSpec(name="test_resnet", options={"x": 1}))
+    other = make_spec(backbone=BackboneSpec(name="test_resnet", options={"x": 1.0}))
+    assert one.run_id == other.run_id != make_spec(backbone=BackboneSpec(name="test_resnet", options={"x": 1.5})).run_id
+
+
 def test_a_parameter_added_later_keeps_old_ids_until_it_is_used():
     old = make_spec()
     neutral = make_spec(

@@ -34,13 +34,13 @@ def session(tmp_path_factory):
         path,
         [spec_of(name) for name in ARMS],
         lambda spec: build_method(spec.method),
-        open_data(DATA, "cpu"),
+        lambda: open_data(DATA, "cpu"),
         torch.device("cpu"),
         {"rounds": 4, "steps": 1, "warmup": 1},
         {},
         reports.append,
     )
-    assert [report["round"] for report in reports] == [1, 2, 3, 4, 5]
+    assert [report["round"] for report in reports] == [0, 0, 0, 0, 1, 2, 3, 4, 5]
     return read_session(path)
 
 

@@ -11,7 +11,7 @@ from bench.data.open import open_data
 from bench.run.build import build_method
 from bench.spec import BackboneSpec, DataSpec, Labels, MethodSpec, ProtocolSpec, Spec
 from bench.train.checkpoint import load_checkpoint, save_checkpoint
-from bench.train.training import Diverged, Skipped, Training
+from bench.train.training import Diverged, RunningMeans, Skipped, Training
 
 CPU = torch.device("cpu")
 DATA = DataSpec(source="digits", resolution=32, channels=1, mean=(0.3,), std=(0.38,), train_per_class=3, digest=None)
@@ -78,7 +78,7 @@ def test_a_resumed_run_gives_the_same_bits(splits, tmp_path, implementation, par
         for _ in range(2):
             stopped.run_epoch(stop)
     resumed = make(splits, implementation, parameters, **protocol)
-    state = load_checkpoint(tmp_path / "checkpoint.pt", CPU)
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
     assert state is not None
     resumed.load_state_dict(state)
     continued = [resumed.run_epoch() for _ in range(2 - resumed.epoch)]
@@ -130,6 +130,14 @@ def test_a_loss_that_is_not_finite_ends_the_run(splits):
             training.run_epoch()
 
 
+def test_means_do_not_keep_the_memory_that_they_were_given():
+    means, value = RunningMeans(), torch.tensor(1.0)
+    means.add({"total": value})
+    value.fill_(100.0)
+    means.add({"total": torch.tensor(3.0)})
+    assert means.values() == {"total": 2.0}
+
+
 def test_clipping_bounds_the_update(splits):
     training = make(splits, optimizer="sgd", momentum=0.0, learning_rate=1.0, clip_grad_norm=0.001, schedule="constant")
     before = torch.cat([p.detach().flatten().clone() for p in training.backbone.parameters()])
@@ -163,12 +171,12 @@ def test_a_checkpoint_that_was_cut_or_altered_is_not_loaded(splits, tmp_path):
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, make(splits).state_dict())
     content = path.read_bytes()
-    assert load_checkpoint(path, CPU) is not None
+    assert load_checkpoint(path) is not None
     for cut in (0, 10, 60, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:cut])
-        assert load_checkpoint(path, CPU) is None
+        assert load_checkpoint(path) is None
     for position in (3, 30, 100, len(content) // 3, len(content) - 5):
         path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
-        assert load_checkpoint(path, CPU) is None
+        assert load_checkpoint(path) is None
     path.unlink()
-    assert load_checkpoint(path, CPU) is None
+    assert load_checkpoint(path) is None

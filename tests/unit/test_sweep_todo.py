@@ -1,0 +1,94 @@
+"""What is left to do, from attempts with the current source, with an older one, and with none."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.config.catalogue import method_facts
+from bench.config.overrides import parse_set_options
+from bench.config.suite import load_suite
+from bench.records import CHECKPOINT_FILE, RecordWriter, Store
+from bench.sources import method_source_digest
+from bench.sweep.todo import find_todo
+
+OPTIONS = ["seeds=1", "methods=[erm]", "evals=[]", "protocol.epochs=1", "protocol.warmup_epochs=0"]
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXBENCH_CACHE", str(tmp_path / "cache"))
+    return load_suite("quickstart", parse_set_options(OPTIONS))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "records")
+
+
+def attempt(suite, store, status: str | None, current: bool = True, checkpoint: bool = False):
+    (item,) = find_todo(suite, store)
+    digest = method_source_digest(method_facts("erm").path) if current else "another"
+    folder = store.new_attempt(item.spec.run_id)
+    with RecordWriter(folder / "train.jsonl") as record:
+        record.append(
+            "begin", schema=1, run_id=item.spec.run_id, spec=item.spec.model_dump(mode="json"),
+            labels=item.spec.labels.model_dump(), provenance={}, source_digest=digest, planned=[0],
+        )  # fmt: skip
+        record.append("epoch", epoch=1, test={"top1": 0.5, "nll": 1.0, "n": 10})
+        if status is not None:
+            record.append("end", status=status, reason=None, seconds=1.0)
+    if checkpoint:
+        (folder / CHECKPOINT_FILE).write_bytes(b"x")
+    return folder
+
+
+def need(suite, store) -> str:
+    (item,) = find_todo(suite, store)
+    return item.need
+
+
+def test_nothing_recorded_means_train(suite, store):
+    assert need(suite, store) == "train"
+
+
+@pytest.mark.parametrize("status", ["ok", "skipped", "diverged"])
+def test_final_endings_stand(suite, store, status):
+    attempt(suite, store, status)
+    assert need(suite, store) == "nothing"
+
+
+@pytest.mark.parametrize("status", ["error", "oom", "timeout", "interrupted", None])
+def test_other_endings_are_done_again(suite, store, status):
+    attempt(suite, store, status)
+    assert need(suite, store) == "train"
+
+
+@pytest.mark.parametrize("status", ["interrupted", "oom", None])
+def test_a_checkpoint_is_used(suite, store, status):
+    folder = attempt(suite, store, status, checkpoint=True)
+    (item,) = find_todo(suite, store)
+    assert (item.need, item.folder) == ("resume", folder)
+
+
+def test_an_old_source_is_stale(suite, store):
+    attempt(suite, store, "ok", current=False)
+    (item,) = find_todo(suite, store)
+    assert item.need == "train"
+    assert item.why.startswith("stale")
+
+
+def test_a_stale_success_does_not_hide_newer_attempts(suite, store):
+    attempt(suite, store, "ok", current=False)
+    folder = attempt(suite, store, None, checkpoint=True)
+    (item,) = find_todo(suite, store)
+    assert (item.need, item.folder) == ("resume", folder)
+    attempt(suite, store, "diverged")
+    (item,) = find_todo(suite, store)
+    assert (item.need, item.record.status) == ("nothing", "diverged")
+
+
+def test_an_edit_that_was_taken_back_finds_its_old_run(suite, store):
+    folder = attempt(suite, store, "ok")
+    attempt(suite, store, "ok", current=False)
+    (item,) = find_todo(suite, store)
+    assert (item.need, item.record.folder) == ("nothing", folder)
