@@ -84,9 +84,7 @@ def _current(sessions: list[SpeedSession]) -> list[SpeedSession]:
 
 def _agree(session: SpeedSession, newest: SpeedSession) -> bool:
     """Same torch, same settings, and the same code for every method that both have timed."""
-    if _text(session, "torch") != _text(newest, "torch") or session.begin.get("settings") != newest.begin.get(
-        "settings"
-    ):
+    if any(session.begin.get(key) != newest.begin.get(key) for key in ("torch", "settings")):
         return False
     digests, wanted = _digests(session), _digests(newest)
     return all(digests[arm] == wanted[arm] for arm in digests.keys() & wanted.keys())

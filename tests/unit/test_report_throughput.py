@@ -69,8 +69,8 @@ def test_a_newer_torch_replaces_an_older_one(tmp_path):
 
 
 def test_a_session_over_fewer_methods_leaves_the_others_in_the_table(tmp_path):
-    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [2.0])], source_digests={ERM.arm: "e", MIXUP.arm: "m"})
-    write_session(tmp_path, [(ERM, [2.0])], name=LATER, source_digests={ERM.arm: "e"})
+    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [2.0])], digests={ERM.arm: "e", MIXUP.arm: "m"})
+    write_session(tmp_path, [(ERM, [2.0])], name=LATER, digests={ERM.arm: "e"})
     row = throughput(tmp_path).rows[1]
     assert (row["rounds"], row["ratio"]) == (1, 2.0)
 
