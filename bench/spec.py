@@ -52,6 +52,8 @@ class DataSpec(Section):
     validation: Fraction = 0.0
     """Share of the training images held out, per class, before train_per_class applies."""
     split_seed: NonNegativeInt = 0
+    held_out_classes: Annotated[tuple[str, ...], Field(json_schema_extra=NEUTRAL)] = ()
+    """Classes that the network never sees; their test images are the split "held_out", for out-of-distribution tests."""
     crop: Literal["none", "pad", "random_resized"] = "none"
     crop_padding: NonNegativeInt = 4
     padding_mode: Literal["reflect", "zeros"] = "reflect"

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.data.listing import Listing
-from bench.data.selection import Selection, digest_of, select
+from bench.data.selection import Selection, digest_of, hold_out_classes, select
 from bench.data.sources import find_source
 from bench.spec import DataSpec
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """digest: which images with which labels are in which split. sizes: images of "train", "test", maybe "validation".
+    """digest: which images with which labels are in which split. sizes: images of each split:
+    "train", "test", maybe "validation" and "held_out".
 
     The digest is independent of platform, file-system order and place of the data. What stands for an image: its
     content and position (digits, CIFAR); path below train/ or test/, size and content hash (folder); path and size
@@ -33,7 +34,7 @@ def describe(spec: DataSpec) -> DataFacts:
     Listings and hashes are kept in the cache folder and checked against the files' sizes and times of change. CIFAR is
     downloaded when missing. Needs torch for CIFAR's first time and for Hugging Face data sets only.
     """
-    listing = find_source(spec).listing()
+    listing = hold_out_classes(find_source(spec).listing(), spec)
     return facts_of(listing, select(listing, spec))
 
 

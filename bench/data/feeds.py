@@ -52,7 +52,8 @@ class EvalFeed(Protocol):
 
 @dataclass(frozen=True)
 class Splits:
-    """evaluation has "test" always and "validation" where data.validation is above 0."""
+    """evaluation has "test" always, "validation" where data.validation is above 0, "held_out" (labels all -1) where
+    data.held_out_classes names some."""
 
     train: TrainFeed
     evaluation: Mapping[str, EvalFeed]

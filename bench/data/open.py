@@ -11,7 +11,7 @@ from bench.data.facts import facts_of
 from bench.data.feeds import EvalFeed, Splits
 from bench.data.listing import Listing, ResidentSource, StreamingSource
 from bench.data.resident import ResidentEval, ResidentTrain
-from bench.data.selection import Selection, samples_of, select
+from bench.data.selection import Selection, hold_out_classes, samples_of, select
 from bench.data.sources import find_source
 from bench.data.streaming import open_streaming
 from bench.errors import BadInput
@@ -27,7 +27,7 @@ def open_data(spec: DataSpec, device: torch.device | str = "cpu") -> Splits:
         most = f"{spec.resolution - 1} at most at {spec.resolution} px"
         raise BadInput(f"data.crop_padding {spec.crop_padding}: padding by reflection can be {most}")
     source = find_source(spec)
-    listing = source.listing()
+    listing = hold_out_classes(source.listing(), spec)
     selection = select(listing, spec)
     facts = facts_of(listing, selection)
     if spec.digest not in (None, facts.digest):
@@ -48,7 +48,7 @@ def _open_resident(
     arrays = source.arrays()
     images, labels = {}, {}
     for split, positions in selection.items():
-        part = "test" if split == "test" and "test" in arrays else "train"
+        part = "test" if samples_of(listing, split) is listing.test else "train"
         try:
             images[split] = _on_device(arrays[part], positions, device)
         except torch.OutOfMemoryError:

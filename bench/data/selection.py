@@ -8,16 +8,43 @@ from collections.abc import Mapping
 import numpy as np
 
 from bench.data.listing import Listing, Samples
-from bench.errors import BadInput
+from bench.errors import BadInput, nearest
 from bench.rng import stream
 from bench.spec import DataSpec, canonical_json
 
 Selection = Mapping[str, np.ndarray]
-""""train", "test" and maybe "validation": positions (int64, increasing). Validation images are positions in the
-listing's train part; test images in its test part, or in the train part where there is no test part."""
+""""train", "test" and maybe "validation" and "held_out": positions (int64, increasing). Validation images are positions
+in the listing's train part; test and held-out images in its test part, or in the train part where there is none."""
+
+HELD_OUT = -1
+"""The label of images of held-out classes."""
 
 SPLIT = "split"
 """Name of the random stream that chooses images. It hangs off split_seed, never off a run's seed."""
+
+
+def hold_out_classes(listing: Listing, spec: DataSpec) -> Listing:
+    """The listing without the names of the held-out classes; their images keep their places with label -1.
+
+    The other classes are numbered anew in their old order. BadInput where a class is unknown or fewer than two stay.
+    """
+    if not spec.held_out_classes:
+        return listing
+    for name in spec.held_out_classes:
+        if name not in listing.class_names:
+            raise BadInput(f"data.held_out_classes: there is no class '{name}'; {nearest(name, listing.class_names)}")
+    kept = [name for name in listing.class_names if name not in spec.held_out_classes]
+    numbers = np.array([kept.index(name) if name in kept else HELD_OUT for name in listing.class_names])
+    if len(kept) < 2:
+        raise BadInput(
+            f"data.held_out_classes: leaves {len(kept)} of {len(listing.class_names)} classes; two are needed"
+        )
+
+    def renumbered(samples: Samples) -> Samples:
+        return Samples(samples.identities, numbers[samples.labels])
+
+    test = None if listing.test is None else renumbered(listing.test)
+    return Listing(tuple(kept), renumbered(listing.train), test, listing.content)
 
 
 def select(listing: Listing, spec: DataSpec) -> Selection:
@@ -47,13 +74,15 @@ def select(listing: Listing, spec: DataSpec) -> Selection:
     if listing.test is None:
         chosen["test"] = np.sort(np.concatenate(rest))
     else:
-        chosen["test"] = np.arange(len(listing.test.labels))
+        chosen["test"] = np.flatnonzero(listing.test.labels != HELD_OUT)
+    if spec.held_out_classes:
+        chosen["held_out"] = np.flatnonzero(samples_of(listing, "held_out").labels == HELD_OUT)
     return chosen
 
 
 def samples_of(listing: Listing, split: str) -> Samples:
     """The part of a listing that a split's positions point into."""
-    return listing.test if split == "test" and listing.test is not None else listing.train
+    return listing.test if split in ("test", "held_out") and listing.test is not None else listing.train
 
 
 def digest_of(listing: Listing, selection: Selection) -> str:
@@ -70,8 +99,9 @@ def digest_of(listing: Listing, selection: Selection) -> str:
 
 
 def _by_class(listing: Listing) -> list[np.ndarray]:
-    order = np.argsort(listing.train.labels, kind="stable")
-    counts = np.bincount(listing.train.labels, minlength=len(listing.class_names))
+    labels = listing.train.labels
+    order = np.argsort(labels, kind="stable")[np.count_nonzero(labels == HELD_OUT) :]
+    counts = np.bincount(labels[labels != HELD_OUT], minlength=len(listing.class_names))
     return np.split(order, np.cumsum(counts)[:-1])
 
 

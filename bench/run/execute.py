@@ -118,6 +118,7 @@ def _train(training: Training, splits: Splits, saver: _Saver, record: RecordWrit
         measured = {
             name: measure_accuracy(training.ranked, training.normalise, feed)
             for name, feed in (splits.evaluation.items() if due else ())
+            if name != "held_out"
         }
         record.append(
             "epoch",

@@ -12,6 +12,7 @@ from bench.config.sections import resolve_section
 SIZES = {
     "convnext_tiny": (224, 56, 7),
     "preact_resnet18": (32, 32, 4),
+    "preact_resnet10_narrow": (32, 32, 4),
     "preact_resnet18_narrow": (32, 32, 4),
     "resnet18_64": (64, 64, 8),
     "resnet18_cifar": (32, 32, 4),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.data.facts import facts_of
 from bench.data.listing import Listing, Samples, numbered
-from bench.data.selection import digest_of, select
+from bench.data.selection import digest_of, hold_out_classes, samples_of, select
 from bench.errors import BadInput
 from tests.unit.data_folders import spec_of
 
@@ -82,6 +82,34 @@ def test_the_choice_is_pinned() -> None:
     chosen = select(Listing(("a", "b"), labels, labels), spec_of(train_per_class=2, validation=0.1))
     assert chosen["train"].tolist() == [0, 2, 17, 19]
     assert chosen["validation"].tolist() == [6, 22]
+
+
+def test_held_out_classes_are_never_trained_on() -> None:
+    listing = listing_of([10, 10, 10, 10])
+    spec = spec_of(validation=0.1, held_out_classes=("class1", "class3"))
+    seen = hold_out_classes(listing, spec)
+    chosen = select(seen, spec)
+    assert seen.class_names == ("class0", "class2")
+    for split, kept in {"train": {0, 2}, "validation": {0, 2}, "test": {0, 2}, "held_out": {1, 3}}.items():
+        old, new = samples_of(listing, split).labels, samples_of(seen, split).labels
+        assert set(old[chosen[split]].tolist()) == kept
+        assert [{0: 0, 1: -1, 2: 1, 3: -1}[label] for label in old.tolist()] == new.tolist()
+    assert facts_of(seen, chosen).sizes == {"train": 18, "validation": 2, "test": 2, "held_out": 2}
+
+
+def test_held_out_classes_of_a_pool_are_all_their_images() -> None:
+    spec = spec_of("digits", train_per_class=4, held_out_classes=("class0",))
+    pool = listing_of([5, 6, 7], pool=True)
+    chosen = select(hold_out_classes(pool, spec), spec)
+    assert np.array_equal(chosen["held_out"], np.flatnonzero(pool.train.labels == 0))
+    assert sorted([*chosen["train"], *chosen["test"]]) == np.flatnonzero(pool.train.labels != 0).tolist()
+
+
+def test_wrong_held_out_classes_are_named() -> None:
+    with pytest.raises(BadInput, match=r"held_out_classes: there is no class 'clas1'; did you mean 'class1'"):
+        hold_out_classes(listing_of([5, 5, 5]), spec_of(held_out_classes=("clas1",)))
+    with pytest.raises(BadInput, match=r"leaves 1 of 3 classes; two are needed"):
+        hold_out_classes(listing_of([5, 5, 5]), spec_of(held_out_classes=("class0", "class1")))
 
 
 def test_asking_for_too_many_says_how_many_there_are() -> None:
