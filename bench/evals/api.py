@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench.errors import BadInput
 from bench.spec import canonical_json
+from methods.api import Method
 
 Transform = Callable[[Tensor, Tensor], Tensor]
 """(native uint8 images (B, C, H, W), positions in the split (B,)) to uint8 images of the same shape."""
@@ -74,7 +75,10 @@ class Context:
     """The run's seed. Corruptions take their own, so that every run meets the same corrupted images."""
     class_names: Sequence[str] = ()
     others: Mapping[str, nn.Module] = field(default_factory=dict)
-    """Other trained networks by name, such as "erm", for transfer and reference."""
+    """Trained networks of other runs of the same cell, by what an evaluator's `needs` calls them; absent ones are not
+    there."""
+    method: Method | None = None
+    """The method of the run, set up for this backbone; None where the network was trained elsewhere."""
 
     def split(self, name: str) -> EvalFeed:
         """A split by name; BadInput where this run has none of that name."""
@@ -91,6 +95,9 @@ class Evaluator(ABC):
     version: ClassVar[str] = "1"
     """Raised whenever the same settings would give other numbers."""
     title: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Method labels, such as "erm": of each the finished run of the cell with the lowest other seed is put into
+    `Context.others`, where there is one."""
 
     @abstractmethod
     def evaluate(self, context: Context, done: Done) -> Iterator[Metric]:
