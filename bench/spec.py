@@ -53,7 +53,7 @@ class DataSpec(Section):
     """Share of the training images held out, per class, before train_per_class applies."""
     split_seed: NonNegativeInt = 0
     held_out_classes: Annotated[tuple[str, ...], Field(json_schema_extra=NEUTRAL)] = ()
-    """Classes that the network never sees; their test images are the split "held_out", for out-of-distribution tests."""
+    """Classes that the network never sees; their test images are the split "held_out", as out-of-distribution set."""
     crop: Literal["none", "pad", "random_resized"] = "none"
     crop_padding: NonNegativeInt = 4
     padding_mode: Literal["reflect", "zeros"] = "reflect"
