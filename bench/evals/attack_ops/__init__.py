@@ -1,0 +1,1 @@
+"""Attacks on images in pixel space: balls, losses, step rules. No evaluator here."""
