@@ -132,6 +132,8 @@ class ProtocolSpec(Section):
     """Epochs between test evaluations; the last epoch is always evaluated."""
     world_size: Literal[1] = 1
     """Processes that share a run; one so far."""
+    trained_elsewhere: Annotated[bool, Field(json_schema_extra=NEUTRAL)] = False
+    """The network comes from a checkpoint file; the other fields then say nothing about how it was trained."""
     exceptions: tuple[ExceptionSpec, ...] = ()
     """In a run's spec only those of its own method."""
 

@@ -8,16 +8,44 @@ import sys
 from bench.cli.missing import exit_code
 from bench.cli.suite_options import store_of, suite_of
 from bench.cli.tables import suite_tables, write_and_print
+from bench.config.folders import ConfigFolders
+from bench.config.overrides import parse_set_options
+from bench.config.suite import Suite
+from bench.errors import BadInput
+from bench.records import Store
+from bench.sweep.chosen_runs import RUN_ID, checkpoint_suite, import_missing, run_suite
 from bench.sweep.lock import results_lock
 from bench.sweep.sweep import Options, run_evaluations
 
 
 def run(options: argparse.Namespace) -> int:
-    """Evaluate the suite's finished runs; nothing is trained."""
-    axes = {"evals": [name.strip() for name in options.evals.split(",")]} if options.evals else {}
-    suite = suite_of(options, **axes)
+    """Evaluate finished runs of a suite, a single run, or checkpoints; nothing is trained."""
     store = store_of(options)
+    suite = _chosen(options, store)
     with results_lock(options.results) as lock:
+        if options.checkpoint:
+            import_missing(suite, options.checkpoint, store)
         missing = run_evaluations(suite, store, Options(options.device, options.workers, options.threads, None, lock))
-        write_and_print(suite, suite_tables(suite, store, options.hardware), options.results, figures=False)
+        tables = suite_tables(suite, store, options.hardware)
+        write_and_print(suite, tables, options.results, figures=options.figures)
     return exit_code(missing, sys.stderr)
+
+
+def _chosen(options: argparse.Namespace, store: Store) -> Suite:
+    evals = [name.strip() for name in options.evals.split(",")] if options.evals else []
+    if options.checkpoint:
+        if options.suite is not None:
+            raise BadInput(f"--checkpoint: leave '{options.suite}' out; checkpoints make a table of their own")
+        if not options.data or not options.backbone:
+            raise BadInput("--checkpoint: needs --data NAME and --backbone NAME as well")
+        given = parse_set_options(options.assignments)
+        return checkpoint_suite(
+            options.checkpoint, options.data, options.backbone, options.normalisation, evals or ["clean"], given
+        )
+    if options.data or options.backbone or options.normalisation:
+        raise BadInput("--data, --backbone and --normalisation belong to --checkpoint; for a suite use --set")
+    if options.suite is None:
+        raise BadInput("say which SUITE or RUN to evaluate, or give --checkpoint FILE")
+    if RUN_ID.fullmatch(options.suite) and ConfigFolders().find("suite", options.suite) is None:
+        return run_suite(options.suite, store, evals or ["clean"])
+    return suite_of(options, **({"evals": evals} if evals else {}))

@@ -81,11 +81,23 @@ def build_parser() -> argparse.ArgumentParser:
     _suite(add)
     _json(add)
 
-    add = _command(commands, "eval", "evaluate finished runs of a suite without training",
-                   "mixbench eval quickstart --evals clean,fgsm")  # fmt: skip
-    _suite(add)
+    add = _command(commands, "eval", "evaluate finished runs, or checkpoints trained elsewhere, without training",
+                   "mixbench eval quickstart --evals clean,fgsm\n"
+                   "  mixbench eval 3fa9c1 --suite robustness\n"
+                   "  mixbench eval --checkpoint net.pth --backbone resnet18_cifar --data cifar10 --normalisation data "
+                   "--suite robustness")  # fmt: skip
+    add.add_argument("suite", nargs="?", metavar="SUITE|RUN", help="name or YAML file of a suite, or the id of a run")
+    _set(add)
     _machine(add)
-    add.add_argument("--evals", metavar="NAMES", help="evaluator settings, comma-separated (default: the suite's)")
+    add.add_argument("--evals", "--suite", metavar="NAMES", dest="evals",
+                     help="evaluators or groups of them, comma-separated (default: the suite's)")  # fmt: skip
+    add.add_argument("--figures", action="store_true", help="draw the figures too")
+    add.add_argument("--checkpoint", action="append", type=Path, metavar="FILE",
+                     help="a timm state dict trained elsewhere; repeatable, a row each")  # fmt: skip
+    add.add_argument("--data", metavar="NAME", help="for --checkpoint: data to evaluate on")
+    add.add_argument("--backbone", metavar="NAME", help="for --checkpoint: backbone config or timm model")
+    add.add_argument("--normalisation", choices=["data", "backbone", "none"], help="for --checkpoint: mean and sd of "
+                     "the data config, timm's for the backbone, or none (pixels in [0, 1])")  # fmt: skip
 
     add = _command(commands, "speed", "time the training steps of a suite's methods, interleaved in one process",
                    "mixbench speed cifar10 --rounds 50")  # fmt: skip
@@ -130,6 +142,10 @@ def _command(commands, name: str, summary: str, example: str) -> argparse.Argume
 
 def _suite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", metavar="SUITE", help="name of a suite or path of its YAML file")
+    _set(parser)
+
+
+def _set(parser: argparse.ArgumentParser) -> None:
     help_text = "a setting (protocol.epochs=3) or an axis (backbone=resnet50) to change; repeatable"
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=help_text)
     parser.add_argument("--hardware", metavar="TEXT", help="part of the name of the machine whose step times to show")

@@ -7,7 +7,7 @@ from pathlib import Path
 import bench
 from bench.errors import BadInput, nearest
 
-KINDS = ("data", "backbone", "protocol", "method", "suite", "eval", "gate")
+KINDS = ("data", "backbone", "protocol", "method", "suite", "eval", "evals", "gate")
 
 
 def shipped_configs() -> Path:

@@ -29,6 +29,13 @@ class SpeedSettings(Section):
     warmup: PositiveInt = 3
 
 
+class EvalsFile(Section):
+    """What a file in configs/evals may say: evaluators that belong together."""
+
+    title: str
+    evals: tuple[str, ...]
+
+
 class SuiteFile(Section):
     """What a file in configs/suite may say."""
 
@@ -42,6 +49,7 @@ class SuiteFile(Section):
     seeds: PositiveInt | tuple[Annotated[int, Field(ge=0)], ...]
     """How many seeds (0, 1, ...), or which."""
     evals: Names = ("clean",)
+    """Evaluators by the names of their files in configs/eval, or groups of them in configs/evals."""
     speed: SpeedSettings | Literal["none"] = "none"
     base: str = "erm"
     """The arm that differences and step-time ratios are taken to."""
@@ -70,8 +78,26 @@ class Suite:
 
     @property
     def evals(self) -> list[str]:
-        """Names of the evaluator settings in configs/eval."""
-        return _as_list(self.file.evals)
+        """Names of the evaluator settings in configs/eval, groups resolved."""
+        return expand_evals(_as_list(self.file.evals), self.folders, "evals")
+
+
+def expand_evals(names: list[str], folders: ConfigFolders, asked_in: str) -> list[str]:
+    """Evaluators and groups by name to evaluators, each once, in order. BadInput names what is unknown and where."""
+    found: dict[str, None] = {}
+    for name in names:
+        group = folders.find("evals", name)
+        if group is None:
+            if folders.find("eval", name) is None:
+                known = folders.names("eval") + folders.names("evals")
+                raise BadInput(f"{asked_in}: unknown evaluator '{name}'; {nearest(name, known)}")
+            found[name] = None
+            continue
+        file = read_yaml(group)
+        for item in validated(EvalsFile, file.values, file.where).evals:
+            folders.get("eval", item, file.where("evals"))
+            found[item] = None
+    return list(found)
 
 
 def load_suite(given: str, set_options: Overrides) -> Suite:
@@ -108,8 +134,7 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     arms = [resolve_method(item, where("methods"), folders, layers) for item in names]
     _all_used(arms, set_options)
     _all_known(in_file)
-    for item in _as_list(file.evals):
-        folders.get("eval", item, where("evals"))
+    expand_evals(_as_list(file.evals), folders, where("evals"))
     seeds = list(range(file.seeds)) if isinstance(file.seeds, int) else list(file.seeds)
     if len(set(seeds)) != len(seeds):
         raise BadInput(f"{where('seeds')}: a seed stands twice")

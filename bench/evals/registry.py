@@ -35,7 +35,8 @@ _TYPES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class EvaluatorFacts:
-    """One evaluator; name is the file's stem, settings a pydantic model of the constructor's keywords."""
+    """One evaluator; name is the file's stem, settings a pydantic model of the constructor's keywords, needs the method
+    labels of which it wants another run's network."""
 
     name: str
     version: str
@@ -43,6 +44,7 @@ class EvaluatorFacts:
     class_name: str
     path: Path
     settings: type[BaseModel]
+    needs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class EvalArm:
         settings |= {key: settings[key] is not None for key in PATH_SETTINGS & settings.keys()}
         plain = {"evaluator": self.evaluator, "version": self.version, "settings": settings}
         return hashlib.blake2b(canonical_json(plain).encode(), digest_size=8).hexdigest()
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Method labels of which the evaluator wants another run's network."""
+        return evaluator_facts(self.evaluator).needs
 
     def build(self) -> Evaluator:
         """The evaluator itself. BadInput where settings do not go together."""
@@ -121,10 +128,10 @@ def _all_facts() -> dict[str, EvaluatorFacts]:
 
 def _facts(path: Path, node: ast.ClassDef) -> EvaluatorFacts:
     words = {
-        item.target.id: str(ast.literal_eval(item.value))
+        item.target.id: ast.literal_eval(item.value)
         for item in node.body
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value is not None
-        if item.target.id in ("version", "title")
+        if item.target.id in ("version", "title", "needs")
     }
     fields: dict[str, Any] = {}
     init = next((item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"), None)
@@ -136,6 +143,5 @@ def _facts(path: Path, node: ast.ClassDef) -> EvaluatorFacts:
             fields[argument.arg] = (eval(code, {"__builtins__": {}}, _TYPES), ast.literal_eval(default))
     config = ConfigDict(strict=True, extra="forbid", frozen=True)
     settings: type[BaseModel] = create_model(f"{path.stem} settings", __config__=config, **fields)
-    return EvaluatorFacts(
-        path.stem, words.get("version", "1"), words.get("title", path.stem), node.name, path, settings
-    )
+    version, title = words.get("version", "1"), words.get("title", path.stem)
+    return EvaluatorFacts(path.stem, version, title, node.name, path, settings, words.get("needs", ()))

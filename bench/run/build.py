@@ -7,11 +7,13 @@ import importlib
 
 import torch
 
+from bench.backbones.adapter import TimmBackbone
 from bench.config.catalogue import method_facts
 from bench.data.open import Splits, open_data
 from bench.errors import BadInput
-from bench.spec import DataSpec, MethodSpec
-from methods.api import Method
+from bench.spec import DataSpec, MethodSpec, Spec
+from bench.train.criterion import build_criterion
+from methods.api import Method, Task
 
 
 def build_method(spec: MethodSpec) -> Method:
@@ -21,6 +23,17 @@ def build_method(spec: MethodSpec) -> Method:
         return getattr(importlib.import_module(facts.module), facts.class_name)(**spec.parameters)
     except ValueError as error:
         raise BadInput(f"method '{spec.implementation}': {error}") from None
+
+
+def evaluation_method(spec: Spec, backbone: TimmBackbone, num_classes: int) -> Method | None:
+    """The method of a finished run, set up for its backbone; None where the network was trained elsewhere."""
+    if spec.protocol.trained_elsewhere:
+        return None
+    data = spec.data
+    method = build_method(spec.method)
+    criterion = build_criterion(spec.effective_protocol, num_classes)
+    method.setup(backbone, Task(num_classes, criterion, (data.channels, data.resolution, data.resolution)))
+    return method
 
 
 def pick_device(asked: str) -> torch.device:

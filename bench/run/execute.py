@@ -40,7 +40,7 @@ def train_run(
 ) -> str:  # fmt: skip
     """Train to the end and return the status ("ok", "diverged", "oom", "skipped"); the record tells all of it.
 
-    Continues from the attempt's checkpoint where it has one. report gets {"epoch", "epochs"} as training goes on.
+    Continues from the attempt's checkpoint where it has one. report gets {"units": epochs done} as training goes on.
     stopping is asked after every step; Stopped is raised once the state is saved. planned: the seeds of this arm.
     """
     started = time.monotonic()
@@ -130,7 +130,7 @@ def _train(training: Training, splits: Splits, saver: _Saver, record: RecordWrit
             test=measured.get("test"),
             validation=measured.get("validation"),
         )
-        report({"epoch": training.epoch, "epochs": protocol.epochs, "seconds": seconds})
+        report({"units": training.epoch})
     for name, accuracy in measured.items():
         if not math.isfinite(accuracy["nll"]):
             raise Diverged(f"the loss on the {name} split is not finite after the last epoch")

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from bench.errors import BadInput
 from bench.evals.api import Context
 from bench.evals.registry import EvalArm
 from bench.records import StorageError
-from bench.run.build import build_method, pick_device, splits_for
+from bench.run.build import build_method, evaluation_method, pick_device, splits_for
 from bench.run.evaluation import evaluate_arm
 from bench.run.execute import Stopped, train_run
 from bench.run.finished import load_trained
@@ -106,7 +107,10 @@ class Worker:
         torch.set_num_threads(task["threads"])
         splits = splits_for(spec.data.model_dump_json(), str(device))
         torch.compiler.reset()  # graphs of earlier runs count against dynamo's limit
-        report = lambda event: self.send({"event": "progress", **event})  # noqa: E731
+
+        def report(event: dict[str, Any]) -> None:
+            self.send({"event": "progress", **event})
+
         if task["train"]:
             status = train_run(
                 spec, build_method(spec.method), splits, folder, device, task["source_digest"], task["planned"],
@@ -114,22 +118,35 @@ class Worker:
             )  # fmt: skip
             if status != "ok":
                 return status, None
-        failures = [failure for arm in task["evals"] if (failure := self.evaluate(arm, spec, folder, splits, device))]
+        failures: list[str] = []
+        for count, arm in enumerate(task["evals"]):
+            done = count + (spec.effective_protocol.epochs if task["train"] else 0)
+            progress = lambda share, done=done: report({"units": done + share})  # noqa: E731
+            if failure := self.evaluate(arm, spec, folder, splits, device, progress):
+                failures.append(failure)
         return ("error", "; ".join(failures)) if failures else ("ok", None)
 
     def evaluate(
-        self, arm: dict[str, Any], spec: Spec, folder: Path, splits: Splits, device: torch.device
-    ) -> str | None:
+        self, arm: dict[str, Any], spec: Spec, folder: Path, splits: Splits, device: torch.device,
+        progress: Callable[[float], None],
+    ) -> str | None:  # fmt: skip
         """Record one evaluator's metrics; returns why it failed, None when it did not."""
         facts = splits.facts
         chosen = EvalArm(**arm["arm"])
         try:
             backbone = load_trained(spec, folder, splits, device)
-            normalise = Normaliser(spec.data.mean, spec.data.std).to(device)
+            others = {
+                name: load_trained(
+                    Spec.model_validate(other["spec"], strict=False), Path(other["folder"]), splits, device
+                )
+                for name, other in arm["others"].items()
+            }
             context = Context(
-                backbone, normalise, splits.evaluation, facts.num_classes, device, spec.seed, facts.class_names
-            )
-            evaluate_arm(chosen, context, Path(arm["file"]), arm["source_digest"], self.stop.is_set)
+                backbone, Normaliser(spec.data.mean, spec.data.std).to(device), splits.evaluation, facts.num_classes,
+                device, spec.seed, facts.class_names, others, evaluation_method(spec, backbone, facts.num_classes),
+            )  # fmt: skip
+            run_ids = {name: other["run_id"] for name, other in arm["others"].items()}
+            evaluate_arm(chosen, context, Path(arm["file"]), arm["source_digest"], run_ids, progress, self.stop.is_set)
         except BadInput as error:
             return f"{chosen.name}: {error}"
         return None

@@ -14,11 +14,11 @@ PLAIN_LINE_SECONDS = 20.0
 
 
 class Progress:
-    """Counts work in units (epochs, rounds) over many tasks."""
+    """Counts work in units (epochs, evaluators, rounds; parts of them too) over many tasks."""
 
-    def __init__(self, title: str, total_units: int, total_tasks: int) -> None:
+    def __init__(self, title: str, total_units: float, total_tasks: int) -> None:
         self._title, self._total_units, self._total_tasks = title, total_units, total_tasks
-        self._units: dict[str, int] = {}
+        self._units: dict[str, float] = {}
         self._started = self._last_line = time.monotonic()
         self._finished = 0
         self._terminal = sys.stderr.isatty()
@@ -27,7 +27,6 @@ class Progress:
                 total=total_units,
                 desc=title,
                 file=sys.stderr,
-                unit="epoch",
                 bar_format="{desc}: {percentage:3.0f}% |{bar}| {postfix}, {elapsed} gone, {remaining} left",
                 dynamic_ncols=True,
             )
@@ -36,12 +35,12 @@ class Progress:
         )
         self._show()
 
-    def advance(self, task: str, units: int) -> None:
+    def advance(self, task: str, units: float) -> None:
         """A task has done this many units in all."""
         self._units[task] = units
         self._show()
 
-    def finish(self, task: str, units: int, line: str | None) -> None:
+    def finish(self, task: str, units: float, line: str | None) -> None:
         """A task is over; `line` is shown for good."""
         self._units[task] = units
         self._finished += 1

@@ -12,6 +12,7 @@ from typing import Any
 from bench.clock import duration_text
 from bench.config.suite import Suite
 from bench.errors import BadInput
+from bench.evals.registry import evaluator_facts
 from bench.records import TRAIN_FILE, RecordWriter, Store, read_record
 from bench.sweep.devices import Workers, plan_workers
 from bench.sweep.options import Options, logs_folder
@@ -27,16 +28,22 @@ def run_sweep(suite: Suite, store: Store, options: Options) -> tuple[list[Todo],
     """Do what is to be done; returns the runs that are still missing and whether all step times were taken."""
     todo = find_todo(suite, store)
     waiting = [item for item in todo if item.need != "nothing"]
+    if any(item.need != "evaluate" for item in waiting):
+        waiting = [item for item in waiting if _without_needs(item)]
     workers = plan_workers(options.device, options.workers, options.threads)
     _say_plan(suite, todo, waiting, workers)
     if waiting:
         _do_runs(suite, store, waiting, workers, options)
+        run_evaluations(suite, store, options)
     timed = suite.file.speed == "none" or time_cells(suite, store, suite.file.speed, options)
     return [item for item in find_todo(suite, store) if not _complete(item)], timed
 
 
 def run_evaluations(suite: Suite, store: Store, options: Options) -> list[Todo]:
-    """Evaluate finished runs, train nothing; returns what is missing afterwards."""
+    """Evaluate finished runs, train nothing; returns what is missing afterwards.
+
+    After a sweep this is left over: evaluators that want another run's network, which then is there.
+    """
     waiting = [item for item in find_todo(suite, store) if item.need == "evaluate"]
     workers = plan_workers(options.device, options.workers, options.threads)
     if waiting:
@@ -70,13 +77,16 @@ def _say_plan(suite: Suite, todo: list[Todo], waiting: list[Todo], workers: Work
 def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, options: Options) -> None:
     tasks = [_task(item, suite, store, workers, options) for item in waiting]
     items = {task["name"]: item for task, item in zip(tasks, waiting, strict=True)}
-    units = {task["name"]: items[task["name"]].spec.effective_protocol.epochs for task in tasks}
+    units = {
+        task["name"]: len(task["evals"]) + (items[task["name"]].spec.effective_protocol.epochs if task["train"] else 0)
+        for task in tasks
+    }
     progress = Progress(suite.name, sum(units.values()), len(tasks))
     try:
         for event in Pool(workers.environments, logs_folder(store), options.run_timeout, options.lock).run(tasks):
             name = event.task["name"]
             if event.kind == "progress":
-                progress.advance(name, event.fields["epoch"])
+                progress.advance(name, event.fields["units"])
             elif event.kind == "done":
                 if event.fields["status"] == "bad input":
                     raise BadInput(event.fields["reason"])
@@ -90,6 +100,7 @@ def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, 
 
 def _task(item: Todo, suite: Suite, store: Store, workers: Workers, options: Options) -> dict[str, Any]:
     training = item.need != "evaluate"
+    arms = [arm for arm in read_evals(suite) if not arm.needs]
     folder = item.folder or store.new_attempt(item.spec.run_id)
     return {
         "task": "run",
@@ -102,8 +113,14 @@ def _task(item: Todo, suite: Suite, store: Store, workers: Workers, options: Opt
         "source_digest": item.source_digest,
         "planned": item.seeds,
         "checkpoint_seconds": options.checkpoint_seconds,
-        "evals": evaluations_todo(read_evals(suite), folder) if training else item.evals,
+        "evals": evaluations_todo(arms, folder, {}) if training else item.evals,
     }
+
+
+def _without_needs(item: Todo) -> bool:
+    """Put off the evaluators that want other runs' networks; false where nothing else is left to do."""
+    item.evals = [each for each in item.evals if not evaluator_facts(each["arm"]["evaluator"]).needs]
+    return item.need != "evaluate" or bool(item.evals)
 
 
 def _remove_unused(folder: Path) -> None:

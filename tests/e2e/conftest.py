@@ -68,3 +68,9 @@ class Mixbench:
 @pytest.fixture
 def mixbench(tmp_path: Path) -> Mixbench:
     return Mixbench(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def make_mixbench(tmp_path_factory: pytest.TempPathFactory):
+    """Makes one for a whole test file."""
+    return lambda: Mixbench(tmp_path_factory.mktemp("mixbench"))

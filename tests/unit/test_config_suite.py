@@ -126,7 +126,7 @@ MISTAKES = [
     ("suite/s.yaml", SUITE.replace("[erm, mixup]", "[]"), [], "plans no run"),
     ("suite/s.yaml", SUITE.replace("seeds: 2", "seeds: [1, 1]"), [], "a seed stands twice"),
     ("suite/s.yaml", SUITE.replace("seeds: 2", "seeds: -1"), [], "s.yaml:7: 'seeds"),
-    ("suite/s.yaml", SUITE + "evals: [cleen]\n", [], "unknown eval 'cleen'"),
+    ("suite/s.yaml", SUITE + "evals: [cleen]\n", [], "unknown evaluator 'cleen'"),
     ("suite/s.yaml", SUITE + "metods: [erm]\n", [], "unknown key 'metods'; did you mean 'methods'?"),
     ("suite/s.yaml", SUITE + "set:\n  backbone: x\n", [], "'backbone' is an axis"),
     ("suite/s.yaml", SUITE.replace("protocol: short", "protocol: shrt"), [], "unknown protocol 'shrt'; did you mean 'short'?"),
