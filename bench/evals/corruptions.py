@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,19 +12,31 @@ from torch import Tensor
 from bench.evals.api import Context, Done, EvalFeed, Evaluator, Metric, Transform, distinct, metric_key
 from bench.evals.corruption_ops.library import check_shape, corrupt
 from bench.evals.corruption_ops.severities import STANDARD
-from bench.evals.corruption_ops.summary import mean_accuracy, mean_corruption_error, relative_mean_corruption_error
+from bench.evals.corruption_ops.summary import (
+    corruption_error,
+    mean_accuracy,
+    mean_corruption_error,
+    relative_mean_corruption_error,
+)
 from bench.evals.forward import accuracy
-from bench.evals.published import PublishedCorruptions
+from bench.evals.image_folder import target_of
+from bench.evals.published import PublishedCorruptions, holds_arrays
+from bench.evals.published_folders import PublishedFolders
+from bench.evals.subset import first_per_class, subset
 
 Cell = tuple[str, int]
+RELATIVE_ERROR = "corruption_error_relative_to_alexnet"
 
 
 class Corruptions(Evaluator):
     """Top-1 under each corruption at each severity, at the images' own size of 32, 64 or 224 px.
 
     "corruption_top1" are the 15 that count, "extra_corruption_top1" the 4 that are never averaged with them. seed fixes
-    the draws; it is not the run's seed, so every run meets the same corrupted images. files: a folder of the published
-    CIFAR-10-C or CIFAR-100-C arrays, which are then used instead. "source" in the detail says which it was.
+    the draws; it is not the run's seed, so every run meets the same corrupted images. files: a folder of published
+    corruptions, which are then used instead: the arrays of CIFAR-10-C or CIFAR-100-C, or class folders as in ImageNet-C
+    and Tiny-ImageNet-C. "source" in the detail says which it was. per_class: only the first so many images of each
+    class, corrupted just as among all of them; 0 is all. With 1000 classes at 224 px (or from files) errors are also
+    given relative to AlexNet's, the clean ones measured on the run's own test images.
     """
 
     name: ClassVar[str] = "corruptions"
@@ -49,6 +61,7 @@ class Corruptions(Evaluator):
         severities: tuple[Annotated[int, Ge(1), Le(5)], ...] = (1, 2, 3, 4, 5),
         seed: Annotated[int, Ge(0)] = 0,
         files: str | None = None,
+        per_class: Annotated[int, Ge(0), "neutral"] = 0,
         batch_size: Annotated[int, Ge(1)] = 512,
     ) -> None:  # fmt: skip
         distinct("corruptions: corruptions", corruptions)
@@ -57,6 +70,7 @@ class Corruptions(Evaluator):
         self.severities = severities
         self.seed = seed
         self.files = files
+        self.per_class = per_class
         self.batch_size = batch_size
 
     @property
@@ -67,32 +81,42 @@ class Corruptions(Evaluator):
     def plan(self, context: Context) -> list[str]:
         """Keys of all metrics, in order."""
         cells = [metric_key(*self._named(cell)) for cell in self._cells()]
-        return [*cells, *(metric_key(name, {"source": self.source}) for name in self._summaries(context))]
+        return [*cells, *(metric_key(*summary) for summary in self._summaries(context))]
 
     def evaluate(self, context: Context, done: Done) -> Iterator[Metric]:
         """Every metric that is not done, in the plan's order."""
-        feed = context.split("test")
-        published = self._published(context, feed)
-        resolution = 0 if published is None else next(iter(feed.batches(1)))[0].shape[-1]
+        if all(key in done for key in self.plan(context)):
+            return
+        known = {cell: done.get(metric_key(*self._named(cell))) for cell in self._cells()}
+        corrupted = self._feeds(context, [cell for cell, value in known.items() if value is None])
         found: dict[Cell, float] = {}
-        for corruption, severity in self._cells():
-            name, detail = self._named((corruption, severity))
-            value = done.get(metric_key(name, detail))
+        for cell, value in known.items():
             if value is None:
-                if published is None:
-                    value = accuracy(context, feed, transform(corruption, severity, self.seed), self.batch_size)
-                else:
-                    block = published.feed(corruption, severity, resolution)
-                    value = accuracy(context, block, None, self.batch_size)
+                value = accuracy(context, *corrupted(cell), self.batch_size)
+                name, detail = self._named(cell)
                 yield Metric(name, value, detail)
-            found[corruption, severity] = value
-        yield from self._summarised(context, feed, found, done)
+            found[cell] = value
+        yield from self._summarised(context, found, done)
 
-    def _published(self, context: Context, feed: EvalFeed) -> PublishedCorruptions | None:
-        if self.files:
-            return PublishedCorruptions(Path(self.files).expanduser(), feed.labels, context.device)
-        check_shape(feed.native)
-        return None
+    def _feeds(self, context: Context, cells: list[Cell]) -> Callable[[Cell], tuple[EvalFeed, Transform | None]]:
+        """What each of the cells is measured on. BadInput before the first one where something is not there."""
+        test = context.split("test")
+        if not self.files:
+            check_shape(test.native)
+            images = self._some(test)
+            return lambda cell: (images, transform(*cell, self.seed))
+        folder = Path(self.files).expanduser()
+        if folder.is_dir() and not holds_arrays(folder):
+            folders = PublishedFolders(folder, test, context.class_names, context.device)
+            folders.check(cells)
+            return lambda cell: (self._some(folders.feed(*cell)), None)
+        arrays = PublishedCorruptions(folder, test.labels, context.device)
+        arrays.check([corruption for corruption, _ in cells])
+        resolution = target_of(test).resolution
+        return lambda cell: (self._some(arrays.feed(*cell, resolution)), None)
+
+    def _some(self, feed: EvalFeed) -> EvalFeed:
+        return subset(feed, first_per_class(feed.labels, self.per_class)) if self.per_class else feed
 
     def _cells(self) -> list[Cell]:
         return [(corruption, severity) for corruption in self.corruptions for severity in self.severities]
@@ -105,28 +129,35 @@ class Corruptions(Evaluator):
     def _complete(self) -> bool:
         return set(self.severities) == {1, 2, 3, 4, 5} and set(STANDARD) <= set(self.corruptions)
 
-    def _summaries(self, context: Context) -> list[str]:
+    def _summaries(self, context: Context) -> list[tuple[str, dict[str, Any]]]:
         if not self._complete():
             return []
-        names = ["corruption_top1_mean", "corruption_error_unnormalised"]
-        native = context.split("test").native
-        imagenet = context.num_classes == 1000 and native is not None and native[1] == 224
-        return [*names, "clean_top1", "mce", "relative_mce"] if imagenet and not self.files else names
+        source = {"source": self.source}
+        means = [("corruption_top1_mean", source), ("corruption_error_unnormalised", source)]
+        if not self._like_imagenet_c(context):
+            return means
+        relative = [(RELATIVE_ERROR, {"corruption": corruption, **source}) for corruption in STANDARD]
+        return [*means, *relative, *((name, source) for name in ("clean_top1", "mce", "relative_mce"))]
 
-    def _summarised(self, context: Context, feed: EvalFeed, found: dict[Cell, float], done: Done) -> Iterator[Metric]:
-        names = self._summaries(context)
-        if all(metric_key(name, {"source": self.source}) in done for name in names):
+    def _like_imagenet_c(self, context: Context) -> bool:
+        native = context.split("test").native
+        return context.num_classes == 1000 and (bool(self.files) or (native is not None and native[1] == 224))
+
+    def _summarised(self, context: Context, found: dict[Cell, float], done: Done) -> Iterator[Metric]:
+        open_ones = [summary for summary in self._summaries(context) if metric_key(*summary) not in done]
+        if not open_ones:
             return
         mean = mean_accuracy(found, STANDARD, self.severities)
         values = {"corruption_top1_mean": mean, "corruption_error_unnormalised": 1 - mean}
-        if "mce" in names:
-            clean = accuracy(context, feed, None, self.batch_size)
+        if self._like_imagenet_c(context):
+            clean = done.get(metric_key("clean_top1", {"source": self.source}))
+            if clean is None:
+                clean = accuracy(context, self._some(context.split("test")), None, self.batch_size)
             relative = relative_mean_corruption_error(found, 1 - clean)
             values |= {"clean_top1": clean, "mce": mean_corruption_error(found), "relative_mce": relative}
-        for name in names:
-            metric = Metric(name, values[name], {"source": self.source})
-            if metric.key not in done:
-                yield metric
+        for name, detail in open_ones:
+            value = corruption_error(found, detail["corruption"]) if name == RELATIVE_ERROR else values[name]
+            yield Metric(name, value, detail)
 
 
 def transform(corruption: str, severity: int, seed: int) -> Transform:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ from bench.errors import BadInput, nearest
 
 SEVERITIES = 5
 IMAGE = (32, 32, 3)
+
+
+def holds_arrays(folder: Path) -> bool:
+    """Whether there are .npy files in a folder, as in CIFAR-10-C."""
+    return any(folder.glob("*.npy"))
 
 
 class PublishedCorruptions:
@@ -28,6 +34,11 @@ class PublishedCorruptions:
         self.labels = labels.cpu()
         self.device = device
         self._check_labels()
+
+    def check(self, corruptions: Sequence[str]) -> None:
+        """BadInput where the file of a corruption is missing or of another shape or type; reads no image."""
+        for corruption in dict.fromkeys(corruptions):
+            self._load(corruption)
 
     def feed(self, corruption: str, severity: int, resolution: int) -> ResidentEval:
         """The images of one corruption at one severity, 1 to 5, resized to `resolution`."""

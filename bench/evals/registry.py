@@ -61,9 +61,16 @@ class EvalArm:
     def digest(self) -> str:
         """16 hex digits of what decides the numbers: evaluator, version, settings.
 
-        Recorded numbers may be continued only where it is equal. Neither batch_size nor the place of files is in it.
+        Recorded numbers may be continued only where it is equal. Neither batch_size nor the place of files is in it,
+        nor a setting marked Annotated[..., "neutral"], added later, at its default.
         """
-        settings = {key: value for key, value in self.settings.items() if key not in SPEED_SETTINGS}
+        fields = evaluator_facts(self.evaluator).settings.model_fields
+        neutral = {key for key, field in fields.items() if "neutral" in field.metadata}
+        settings = {
+            key: value
+            for key, value in self.settings.items()
+            if key not in SPEED_SETTINGS and not (key in neutral and value == fields[key].default)
+        }
         settings |= {key: settings[key] is not None for key in PATH_SETTINGS & settings.keys()}
         plain = {"evaluator": self.evaluator, "version": self.version, "settings": settings}
         return hashlib.blake2b(canonical_json(plain).encode(), digest_size=8).hexdigest()

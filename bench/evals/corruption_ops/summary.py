@@ -38,9 +38,14 @@ def mean_accuracy(accuracies: Accuracies, corruptions: Sequence[str], severities
     return sum(cells) / len(cells)
 
 
+def corruption_error(accuracies: Accuracies, corruption: str) -> float:
+    """CE of one of the 15: (error summed over severities) / (AlexNet's), in [0, inf); 1 is AlexNet."""
+    return _error(accuracies, corruption) / ALEXNET_ERROR[corruption]
+
+
 def mean_corruption_error(accuracies: Accuracies) -> float:
-    """mCE: mean over the 15 of (error summed over severities) / (AlexNet's), in [0, inf); 1 is AlexNet."""
-    return sum(_error(accuracies, name) / ALEXNET_ERROR[name] for name in STANDARD) / len(STANDARD)
+    """mCE: mean of `corruption_error` over the 15."""
+    return sum(corruption_error(accuracies, name) for name in STANDARD) / len(STANDARD)
 
 
 def relative_mean_corruption_error(accuracies: Accuracies, clean_error: float) -> float:
