@@ -16,14 +16,17 @@ from pydantic import BaseModel, ConfigDict, create_model
 from bench.config.validation import validated
 from bench.config.yaml_file import YamlFile, read_yaml
 from bench.errors import BadInput, nearest
+from bench.evals.ood_ops.names import set_identity
 from bench.spec import canonical_json
 
 if TYPE_CHECKING:
     from bench.evals.api import Evaluator
 
 SPEED_SETTINGS = {"batch_size"}
-PATH_SETTINGS = {"files"}
+PATH_SETTINGS = {"files", "boxes"}
 """Settings that say how fast or where, not what."""
+SET_SETTINGS = {"near", "far"}
+"""Settings that list image sets, some of them folders: these count by name and files, not by place."""
 _FOLDER = Path(__file__).parent
 _TYPES: dict[str, Any] = {
     **{name: getattr(annotated_types, name) for name in ("Ge", "Gt", "Le", "Lt")},
@@ -72,6 +75,7 @@ class EvalArm:
             if key not in SPEED_SETTINGS and not (key in neutral and value == fields[key].default)
         }
         settings |= {key: settings[key] is not None for key in PATH_SETTINGS & settings.keys()}
+        settings |= {key: [set_identity(text) for text in settings[key]] for key in SET_SETTINGS & settings.keys()}
         plain = {"evaluator": self.evaluator, "version": self.version, "settings": settings}
         return hashlib.blake2b(canonical_json(plain).encode(), digest_size=8).hexdigest()
 

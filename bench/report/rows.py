@@ -28,6 +28,8 @@ ID_COLUMNS = [
 ]
 IS_BASE = "is_base"
 """Key of a row's mark that it is the reference; no column."""
+REMARKS = "remarks"
+"""Key of the footnotes that people are shown where the accuracy table shows the others; no column."""
 REFERENCE_TEXT = "reference"
 METHOD_FIELD = Field("method", lambda row: str(row["method"]), left=True)
 COUNT_FIELD = Field("ok/plan", lambda row: f"{row['n_ok']}/{row['n_planned']}")
@@ -91,12 +93,14 @@ def ordered_rows(study: Study, cell: Cell, values: Mapping[str, float | None]) -
     return sorted(cell.rows, key=place)
 
 
-def interval_columns(name: str, meaning: str, decimals: int, df: bool = False) -> list[Column]:
+def interval_columns(
+    name: str, meaning: str, decimals: int | None, df: bool = False, digits: int | None = None
+) -> list[Column]:
     """Columns of an estimate with its 95 % interval."""
     columns = [
-        Column(name, meaning, decimals),
-        Column(f"{name}_low", f"{name}: lower end of the 95 % interval", decimals, detail=True),
-        Column(f"{name}_high", f"{name}: upper end of the 95 % interval", decimals, detail=True),
+        Column(name, meaning, decimals, digits),
+        Column(f"{name}_low", f"{name}: lower end of the 95 % interval", decimals, digits, detail=True),
+        Column(f"{name}_high", f"{name}: upper end of the 95 % interval", decimals, digits, detail=True),
     ]
     if df:
         columns.append(Column(f"{name}_df", f"{name}: degrees of freedom of the interval", detail=True))
@@ -128,11 +132,12 @@ class Differences:
     intervals: Mapping[str, Interval | None]
     pooled: bool
 
-    def record(self, name: str, row: Row, df: bool = False) -> Record:
+    def record(self, name: str, row: Row, df: bool = False, scale: float = 100.0) -> Record:
         """Values, in points, for `interval_columns(name)`; only the estimate where no interval can be told."""
-        return interval_values(name, self.intervals.get(row.arm), 100, self._gap(row), df)
+        return interval_values(name, self.intervals.get(row.arm), scale, self.gap(row), df)
 
-    def _gap(self, row: Row) -> float | None:
+    def gap(self, row: Row) -> float | None:
+        """Mean difference over the seeds that both have; None for the base itself and without a common seed."""
         if self.cell.base is None or row is self.cell.base:
             return None
         own, base = self.measured[row.arm], self.measured[self.cell.base.arm]

@@ -47,7 +47,8 @@ class Field:
 class Table:
     """rows hold a value for every column. fields: what people are shown, a block for each (data, backbone, protocol).
 
-    notes: remarks on the whole table. footnotes: remarks on a row, numbered in the order of the rows.
+    notes: remarks on the whole table. footnotes: remarks on a row, numbered in the order of the rows. on_page: whether
+    the Markdown page shows the rows, or only names the CSV.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Table:
     fields: list[Field]
     rows: list[Record]
     notes: list[str] = field(default_factory=list[str])
+    on_page: bool = True
 
     def frame(self) -> DataFrame:
         """The table as a pandas DataFrame: numbers as numbers at full precision, missing ones as NaN."""
@@ -95,6 +97,16 @@ def plain(name: str, decimals: int) -> Callable[[Record], str]:
     def text(row: Record) -> str:
         value = row[name]
         return NOT_MEASURED if value is None else fixed(float(value), decimals)
+
+    return text
+
+
+def significant(name: str, digits: int) -> Callable[[Record], str]:
+    """Text of one number of any size."""
+
+    def text(row: Record) -> str:
+        value = row[name]
+        return NOT_MEASURED if value is None else f"{float(value):.{digits}g}"
 
     return text
 

@@ -28,7 +28,7 @@ def import_checkpoint(file: Path, spec: Spec, num_classes: int, folder: Path, so
     data = spec.data
     backbone = build_backbone(spec.backbone, num_classes, data.channels, data.resolution, spec.seed)
     fill_with(backbone.model, file, spec.backbone.name, num_classes)
-    save_weights(folder, backbone)
+    save_weights(folder, backbone.model)
     with RecordWriter(folder / TRAIN_FILE) as record:
         record.append(
             "begin", schema=SCHEMA, run_id=spec.run_id, spec=spec.model_dump(mode="json"),
