@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, ClassVar
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
-from torch import Tensor
 
 from bench.evals.api import (
     Context,
     Done,
-    EvalFeed,
     Evaluator,
     Metric,
     distinct,
     metric_key,
 )
+from bench.evals.attack_ops.ball import Ball
+from bench.evals.attack_ops.loss import ascent, cross_entropy
+from bench.evals.attack_ops.subset import attacked_subset, pixel_model
 from bench.evals.forward import evaluation_mode
-
-ROUNDING = 1e-6
-"""How far float32 rounding may carry a pixel out of the ball."""
 
 
 class FGSM(Evaluator):
@@ -60,16 +57,18 @@ class FGSM(Evaluator):
         if all(key in done for key in self.plan(context)):
             return
         feed = context.split("test")
-        model = pixel_model(context)
+        model = pixel_model(context.backbone, context.normalise)
         hits = torch.zeros(len(self.eps_255) + 2, dtype=torch.int64, device=context.device)
         total = 0
         with evaluation_mode(context.backbone, context.device):
-            for pixels, labels in attacked_subset(feed, self.per_class, self.batch_size):
-                logits, gradient = input_gradient(model, pixels, labels)
+            for pixels, labels, _ in attacked_subset(feed, self.per_class, self.batch_size):
+                logits, _, gradient = ascent(model, pixels, cross_entropy, labels, labels)
                 hits[0] += (logits.argmax(dim=1) == labels).sum()
                 hits[-1] += (gradient.flatten(1) == 0).all(dim=1).sum()
                 for place, eps in enumerate(self.eps_255, start=1):
-                    attacked = step(pixels, gradient, eps / 255)
+                    ball = Ball("linf", eps / 255)
+                    attacked = ball.project(pixels, pixels + ball.eps * ball.direction(gradient))
+                    ball.check(pixels, attacked)
                     with torch.no_grad():
                         hits[place] += (model(attacked).argmax(dim=1) == labels).sum()
                 total += len(labels)
@@ -83,52 +82,3 @@ class FGSM(Evaluator):
             Metric("fgsm_zero_gradient", shares[-1], {}),
         ]
         yield from (metric for metric in metrics if metric.key not in done)
-
-
-def pixel_model(context: Context) -> Callable[[Tensor], Tensor]:
-    """The attacked function: pixels (B, C, R, R) in [0, 1] to logits, normalisation included."""
-    return lambda pixels: context.backbone(context.normalise(pixels * 255)).float()
-
-
-def attacked_subset(feed: EvalFeed, per_class: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pixels in [0, 1], contiguous float32, and labels: all images, or the first `per_class` of each class."""
-    chosen = first_per_class(feed.labels.cpu(), per_class) if per_class else torch.ones(feed.size, dtype=torch.bool)
-    start = 0
-    for images, labels in feed.batches(batch_size):
-        keep = chosen[start : start + len(labels)].to(labels.device)
-        start += len(labels)
-        if keep.any():
-            yield (images[keep].float() / 255).contiguous(), labels[keep]
-
-
-def first_per_class(labels: Tensor, count: int) -> Tensor:
-    """Mask (N,) of the first `count` images of each class, in order."""
-    one_hot = F.one_hot(labels)
-    rank = (one_hot.cumsum(dim=0) * one_hot).sum(dim=1)
-    return rank <= count
-
-
-def input_gradient(model: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, K) and the gradient of the summed cross entropy by the pixels (B, C, H, W)."""
-    leaf = pixels.detach().clone().requires_grad_(True)
-    with torch.enable_grad():
-        logits = model(leaf)
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-    return logits.detach(), torch.autograd.grad(loss, leaf)[0]
-
-
-def step(pixels: Tensor, gradient: Tensor, eps: float) -> Tensor:
-    """One signed step of length eps, clamped to [0, 1] and checked."""
-    attacked = (pixels + eps * gradient.sign()).clamp(0, 1)
-    check_attack(pixels, attacked, eps)
-    return attacked
-
-
-def check_attack(pixels: Tensor, attacked: Tensor, eps: float) -> None:
-    """AssertionError where an attacked image left the L-infinity ball around its original or the box [0, 1]."""
-    reach = (attacked - pixels).abs().max().item()
-    if not reach <= eps + ROUNDING:
-        raise AssertionError(f"an attacked image is {reach * 255:.4f}/255 from its original, allowed {eps * 255:g}/255")
-    low, high = attacked.min().item(), attacked.max().item()
-    if not (low >= 0 and high <= 1):
-        raise AssertionError(f"an attacked image has pixels in [{low:g}, {high:g}], outside [0, 1]")

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.resident import ResidentEval
-from bench.evals import fgsm
 from bench.evals.api import Context
+from bench.evals.attack_ops.loss import ascent, cross_entropy
+from bench.evals.attack_ops.subset import attacked_subset, subset_size
 from bench.evals.fgsm import FGSM
 
 
@@ -69,7 +70,7 @@ def test_gradient_is_by_pixels_in_unit_range() -> None:
     pixels = torch.full((2, 1, 4, 4), 0.5, dtype=torch.float64)
     pixels[0, 0, 1, 2] = 0.75
     labels = torch.tensor([2, 0])
-    _, gradient = fgsm.input_gradient(model, pixels, labels)
+    gradient = ascent(model, pixels, cross_entropy, labels, labels).gradient
     for place in ((0, 0, 1, 2), (1, 0, 3, 3)):
         up, down = pixels.clone(), pixels.clone()
         up[place] += 1e-5
@@ -81,30 +82,18 @@ def test_gradient_is_by_pixels_in_unit_range() -> None:
         assert gradient[place].item() == pytest.approx(difference.item() / 2e-5, rel=1e-5)
 
 
-def test_step_moves_by_eps_and_stays_in_the_box() -> None:
-    pixels = torch.tensor([0.0, 0.5, 1.0, 0.25])
-    gradient = torch.tensor([-1.0, 2.0, 3.0, 0.0])
-    assert fgsm.step(pixels, gradient, 0.1).tolist() == pytest.approx([0.0, 0.6, 1.0, 0.25])
-
-
-@pytest.mark.parametrize(("attacked", "message"), [(0.62, "from its original"), (float("nan"), "from its original")])
-def test_leaving_the_ball_is_caught(attacked: float, message: str) -> None:
-    with pytest.raises(AssertionError, match=message):
-        fgsm.check_attack(torch.tensor([0.5]), torch.tensor([attacked]), 0.1)
-
-
-def test_leaving_the_box_is_caught() -> None:
-    with pytest.raises(AssertionError, match="outside"):
-        fgsm.check_attack(torch.tensor([0.99]), torch.tensor([1.01]), 0.1)
-
-
 def test_subset_is_the_first_of_each_class_whatever_the_batch_size() -> None:
     images = torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 1, 2, 2)
     labels = torch.tensor([0, 0, 0, 1, 2, 1, 1, 0, 2, 2, 2, 1])
     feed = ResidentEval(images, labels, 2)
     for batch_size in (1, 5, 12):
-        kept = [pixels[:, 0, 0, 0] * 255 for pixels, _ in fgsm.attacked_subset(feed, 2, batch_size)]
-        assert torch.cat(kept).round().int().tolist() == [0, 1, 3, 4, 5, 8]
+        batches = list(attacked_subset(feed, 2, batch_size))
+        kept = torch.cat([batch.pixels[:, 0, 0, 0] * 255 for batch in batches])
+        assert kept.round().int().tolist() == [0, 1, 3, 4, 5, 8]
+        assert torch.cat([batch.positions for batch in batches]).tolist() == [0, 1, 3, 4, 5, 8]
+        assert torch.equal(torch.cat([batch.labels for batch in batches]), labels[[0, 1, 3, 4, 5, 8]])
+        assert [len(batch.labels) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+        assert subset_size(feed, 2) == 6
 
 
 def test_resume_batch_size_and_training_mode() -> None:
