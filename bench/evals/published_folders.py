@@ -58,7 +58,7 @@ class PublishedFolders:
         counts = torch.bincount(images.labels, minlength=len(self.class_names))
         wrong = (counts != self.counts).nonzero()[:, 0].tolist()
         if wrong:
-            label = wrong[0]
+            label = int(wrong[0])
             raise BadInput(
                 f"{place / self.class_names[label]}: has {counts[label]} images, not {self.counts[label]} as the run's "
                 f"test split ({len(wrong)} of {len(self.class_names)} classes differ)"
@@ -77,7 +77,8 @@ class PublishedFolders:
             names = [name for parent in parents if parent.is_dir() for name in _sub_folders(parent)]
             known = [name for name in names if name not in GROUPS]
             raise BadInput(
-                f"{self.folder}: has no folder '{corruption}'; {nearest(corruption, known)} (expected {LAYOUT})"
+                f"{self.folder}: has no folder '{corruption}'; {nearest(corruption, known)} (expected {LAYOUT}, or "
+                "arrays <corruption>.npy)"
             )
         if len(found) > 1:
             raise BadInput(f"{corruption} is there twice: {found[0]} and {found[1]}")

@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data_folders import spec_of, write_folder
 from torch import Tensor, nn
 
+from bench.data.open import open_data
 from bench.data.resident import ResidentEval
 from bench.errors import BadInput
 from bench.evals.api import Context, Transform
@@ -17,6 +19,8 @@ from bench.evals.corruption_ops.library import corrupt
 from bench.evals.corruption_ops.severities import EXTRA, FAMILIES, STANDARD, TABLES, label, strength
 from bench.evals.corruptions import Corruptions
 from bench.evals.published import PublishedCorruptions
+from bench.evals.registry import read_arm
+from bench.evals.subset import first_per_class, subset
 
 SOURCE = {"source": "regenerated, seed 0"}
 
@@ -136,6 +140,8 @@ def test_images_are_corrupted_at_their_own_size_before_they_are_enlarged() -> No
 def test_imagenet_gets_mce() -> None:
     context = context_of(feed_of(size=1, side=224, classes=1000), 1000)
     plan = Corruptions().plan(context)
+    relative = [metric for metric in plan if metric.startswith("corruption_error_relative_to_alexnet ")]
+    assert relative == plan[-18:-3]
     assert plan[-3:] == [f'{name} {{"source":"regenerated, seed 0"}}' for name in ("clean_top1", "mce", "relative_mce")]
     known = {
         (corruption, severity): 1 - summary.ALEXNET_ERROR[corruption]
@@ -151,6 +157,71 @@ def test_imagenet_gets_mce() -> None:
     assert found["relative_mce"] == pytest.approx(
         np.mean([drop / (error - 0.43478) for error in summary.ALEXNET_ERROR.values()])
     )
+
+
+def test_first_images_of_each_class_are_corrupted_as_among_all() -> None:
+    feed = feed_of(size=40)
+    context = context_of(feed)
+    settings = {"corruptions": ("gaussian_noise", "glass_blur"), "severities": (5,)}
+    chosen = [place for place in range(40) if (feed.labels[:place] == feed.labels[place]).sum() < 3]
+    assert len(chosen) == 12
+    for batch_size in (7, 512):
+        metrics = list(Corruptions(**settings, per_class=3, batch_size=batch_size).evaluate(context, {}))
+        for metric in metrics:
+            images = corrupt(feed.images, torch.arange(40), metric.detail["corruption"], 5, 0)[chosen]
+            right = context.backbone(context.normalise(images)).argmax(dim=1) == feed.labels[chosen]
+            assert metric.value == right.double().mean().item()
+    everything = list(Corruptions(**settings).evaluate(context, {}))
+    assert list(Corruptions(**settings, per_class=99).evaluate(context, {})) == everything != metrics
+
+
+def test_subset_gives_its_images_and_positions_alone() -> None:
+    feed = feed_of(size=30)
+    positions = torch.tensor([0, 4, 5, 17, 29])
+    few = subset(feed, positions)
+    assert (few.size, few.native, few.labels.tolist()) == (5, (3, 32, 32), feed.labels[positions].tolist())
+    met: list[int] = []
+
+    def change(images: Tensor, index: Tensor) -> Tensor:
+        met.extend(index.tolist())
+        return images.float() + index[:, None, None, None] / 64
+
+    batches = list(few.batches(6, change))
+    assert met == positions.tolist()
+    assert torch.equal(torch.cat([labels for _, labels in batches]), few.labels)
+    offsets = positions[:, None, None, None] / 64
+    assert torch.equal(torch.cat([images for images, _ in batches]), feed.images[positions].float() + offsets)
+    assert torch.equal(torch.cat([images for images, _ in few.batches(6)]), feed.images[positions])
+
+
+def test_subset_of_streamed_images_decodes_no_others(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, train=1, test=5)
+    feed = open_data(spec_of("streaming", root=root, workers=0)).evaluation["test"]
+    whole = torch.cat([images for images, _ in feed.batches(4)])
+    shift = lambda images, index: images // 2 + index[:, None, None, None].to(torch.uint8)  # noqa: E731
+    positions = first_per_class(feed.labels, 2)
+    assert positions.tolist() == [0, 1, 5, 6]
+    for name in ("2", "3", "4"):
+        (root / "test" / "bee" / f"{name}.png").write_bytes(b"never read")
+    batches = list(subset(feed, positions).batches(3, shift))
+    assert torch.equal(torch.cat([images for images, _ in batches]), shift(whole[positions], positions))
+    assert torch.equal(torch.cat([labels for _, labels in batches]), feed.labels[positions])
+
+
+@pytest.mark.parametrize("count", [1, 3, 1000])
+def test_first_per_class_by_a_loop(count: int) -> None:
+    labels = np.random.default_rng(8).integers(-1, 5, 60)
+    kept = [place for place in range(60) if np.count_nonzero(labels[:place] == labels[place]) < count]
+    assert first_per_class(torch.from_numpy(labels), count).tolist() == kept
+
+
+def test_all_images_leave_the_digest_as_it_was_before_there_was_a_choice(tmp_path: Path) -> None:
+    def digest(text: str) -> str:
+        (tmp_path / "mine.yaml").write_text(f"evaluator: corruptions\n{text}")
+        return read_arm(tmp_path / "mine.yaml").digest
+
+    assert digest("") == digest("per_class: 0") == "c6894a8bb40521e4"
+    assert digest("per_class: 100") != digest("")
 
 
 def published(folder: Path, feed: ResidentEval, corruption: str = "fog") -> np.ndarray:
@@ -193,6 +264,7 @@ def test_published_files_fit_the_networks_resolution(tmp_path: Path) -> None:
         ),
         ("fog", np.zeros((60, 3, 32, 32), np.uint8), "fog.npy: has the shape 60x3x32x32, not 60x32x32x3"),
         ("fog", np.zeros((60, 32, 32, 3), np.float32), "fog.npy: holds float32 values, not uint8"),
+        ("fog", np.zeros((60, 24, 32, 3), np.uint8), "fog.npy: has the shape 60x24x32x3, not 60x32x32x3"),
         ("labels", np.zeros(59, np.uint8), "labels.npy: has the shape 59 and type uint8, not 60 whole numbers"),
         ("labels", np.zeros(60, np.float32), "labels.npy: has the shape 60 and type float32"),
         (
@@ -222,3 +294,30 @@ def test_missing_and_broken_published_files_are_bad_input(tmp_path: Path) -> Non
     (tmp_path / "snow.npy").write_bytes(b"not an array")
     with pytest.raises(BadInput, match=r"snow.npy: is not a NumPy array file"):
         run(tmp_path, "snow")
+    (tmp_path / "labels.npy").unlink()
+    with pytest.raises(BadInput, match=r"labels.npy: no such file"):
+        run(tmp_path, "fog")
+
+
+def test_a_missing_file_is_found_before_anything_is_measured(tmp_path: Path) -> None:
+    feed = feed_of()
+    published(tmp_path, feed)
+    metrics = Corruptions(corruptions=("fog", "frost"), files=str(tmp_path)).evaluate(context_of(feed), {})
+    with pytest.raises(BadInput, match=r"frost.npy: no such file"):
+        next(metrics)
+
+
+def test_nineteen_files_are_never_averaged_as_fifteen(tmp_path: Path) -> None:
+    feed = feed_of()
+    for name in (*STANDARD, *EXTRA):
+        published(tmp_path, feed, name)
+    for place, name in enumerate(EXTRA):
+        np.save(tmp_path / f"{name}.npy", np.full((60, 32, 32, 3), 60 * place, np.uint8))
+    found = list(Corruptions(files=str(tmp_path)).evaluate(context_of(feed), {}))
+    standard = [metric.value for metric in found if metric.detail.get("corruption") in STANDARD]
+    extra = [metric.value for metric in found if metric.detail.get("corruption") in EXTRA]
+    assert (len(standard), len(extra)) == (75, 20)
+    assert found[-2][:2] == ("corruption_top1_mean", pytest.approx(np.mean(standard)))
+    assert np.mean(standard) != pytest.approx(np.mean(standard + extra))
+    few = Corruptions(corruptions=tuple(EXTRA), files=str(tmp_path))
+    assert {metric.name for metric in few.evaluate(context_of(feed), {})} == {"extra_corruption_top1"}
