@@ -25,14 +25,14 @@ class ConfidenceGroups(NamedTuple):
 
     confidence: Tensor
     """(G,) float64, increasing."""
-    count: Tensor
-    """(G,) int64."""
+    images: Tensor
+    """How many, (G,) int64."""
     accuracy: Tensor
     """(G,) float64."""
 
     def per_image(self, values: Tensor) -> Tensor:
         """One value a group (G,) to one an image (N,)."""
-        return values.repeat_interleave(self.count)
+        return values.repeat_interleave(self.images)
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int = 15) -> Reliability:

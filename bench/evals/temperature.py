@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from scipy.optimize import brentq
@@ -33,7 +34,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         return RANGE[0]
     if at_high >= 0:
         return RANGE[1]
-    return math.exp(brentq(slope, low, high, xtol=1e-12, rtol=1e-12))
+    return math.exp(cast("float", brentq(slope, low, high, xtol=1e-12)))
 
 
 def likelihood_slope(logits: Tensor, labels: Tensor, inverse_temperature: float) -> float:
