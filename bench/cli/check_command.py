@@ -15,7 +15,7 @@ from bench.config.catalogue import method_facts, method_names, read_facts
 from bench.config.folders import ConfigFolders, shipped_configs
 from bench.config.overrides import Overrides
 from bench.config.sections import resolve_method, resolve_section
-from bench.config.suite import load_suite
+from bench.config.suite import expand_evals, load_suite
 from bench.errors import EXIT_BAD_INPUT, EXIT_FINE, EXIT_REGRESSION, BadInput
 from bench.evals.registry import read_arm
 from bench.records import Store, read_record
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _checks(options: argparse.Namespace) -> Iterator[Check]:
     if not options.paths:
-        for kind in ("data", "backbone", "protocol", "method", "eval", "suite"):
+        for kind in ("data", "backbone", "protocol", "method", "eval", "evals", "suite"):
             for path in sorted((shipped_configs() / kind).glob("*.yaml")):
                 yield from _config(path)
         for name in method_names():
@@ -80,10 +80,12 @@ def _config(path: Path) -> Iterator[Check]:
             resolve_method(path.stem, str(path), folders, [])
         elif kind == "eval":
             read_arm(path)
+        elif kind == "evals":
+            expand_evals([path.stem], folders, str(path))
         elif kind == "suite":
             load_suite(str(path), Overrides("--set"))
         else:
-            raise BadInput(f"{path}: lies in no config folder (data, backbone, protocol, method, eval, suite)")
+            raise BadInput(f"{path}: lies in no config folder (data, backbone, protocol, method, eval, evals, suite)")
         return []
 
     yield str(path), check

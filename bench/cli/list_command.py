@@ -9,15 +9,20 @@ from typing import Any
 
 from bench.config.catalogue import method_facts, method_names
 from bench.config.folders import ConfigFolders
+from bench.config.suite import expand_evals
 from bench.config.yaml_file import read_yaml
 
 FOLDERS = {"suites": "suite", "data": "data", "backbones": "backbone", "protocols": "protocol", "evals": "eval"}
+GROUPS = "groups of evals"
 
 
 def run(options: argparse.Namespace) -> int:
     """Print names with one line each, or everything as JSON."""
     kinds = [options.kind] if options.kind else ["methods", *FOLDERS]
     found = {kind: _methods() if kind == "methods" else _configs(FOLDERS[kind]) for kind in kinds}
+    if "evals" in kinds:
+        kinds.append(GROUPS)
+        found[GROUPS] = [{**row, "title": f"{row['title']}: {', '.join(row['evals'])}"} for row in _groups()]
     if options.json:
         print(json.dumps(found, indent=1))
         return 0
@@ -59,6 +64,11 @@ def _methods() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _groups() -> list[dict[str, Any]]:
+    folders = ConfigFolders()
+    return [{**row, "evals": expand_evals([row["name"]], folders, "")} for row in _configs("evals")]
 
 
 def _configs(kind: str) -> list[dict[str, Any]]:

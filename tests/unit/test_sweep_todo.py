@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bench.config.catalogue import method_facts
 from bench.config.overrides import parse_set_options
 from bench.config.suite import load_suite
+from bench.evals.registry import EvalArm
 from bench.records import CHECKPOINT_FILE, RecordWriter, Store
 from bench.sources import method_source_digest
 from bench.sweep.todo import find_todo
@@ -92,3 +95,58 @@ def test_an_edit_that_was_taken_back_finds_its_old_run(suite, store):
     attempt(suite, store, "ok", current=False)
     (item,) = find_todo(suite, store)
     assert (item.need, item.record.folder) == ("nothing", folder)
+
+
+@pytest.fixture
+def pairs(monkeypatch, tmp_path):
+    monkeypatch.setenv("MIXBENCH_CACHE", str(tmp_path / "cache"))
+    return load_suite("quickstart", parse_set_options(["seeds=2", "methods=[erm,mixup]", "evals=[clean,intrusion]"]))
+
+
+def finish(item, store):
+    folder = store.new_attempt(item.spec.run_id)
+    with RecordWriter(folder / "train.jsonl") as record:
+        record.append(
+            "begin", schema=1, run_id=item.spec.run_id, spec=item.spec.model_dump(mode="json"),
+            labels=item.spec.labels.model_dump(), provenance={}, source_digest=item.source_digest, planned=[0, 1],
+        )  # fmt: skip
+        record.append("end", status="ok", reason=None, seconds=1.0)
+
+
+def evaluate(item, evals=None):
+    for each in evals if evals is not None else item.evals:
+        with RecordWriter(Path(each["file"])) as record:
+            arm = EvalArm(**each["arm"])
+            others = {name: other["run_id"] for name, other in each["others"].items()}
+            record.append("begin", digest=arm.digest, source_digest=each["source_digest"], others=others)
+            record.append("end", status="ok")
+
+
+def test_an_evaluator_gets_the_erm_run_of_another_seed(pairs, store):
+    items = find_todo(pairs, store)
+    for item in items:
+        finish(item, store)
+    ids = {(item.spec.labels.method, item.spec.seed): item.spec.run_id for item in items}
+    for item in find_todo(pairs, store):
+        assert item.need == "evaluate"
+        others = {each["arm"]["name"]: each["others"] for each in item.evals}
+        assert others["clean"] == {}
+        assert others["intrusion"]["erm"]["run_id"] == ids["erm", 1 - item.spec.seed]
+        evaluate(item)
+    assert {item.need for item in find_todo(pairs, store)} == {"nothing"}
+
+
+def test_an_evaluation_without_the_other_run_is_done_again_once_it_is_there(pairs, store):
+    erm, mixup, *late = find_todo(pairs, store)
+    assert (erm.spec.labels.method, mixup.spec.labels.method) == ("erm", "mixup")
+    for item in (erm, mixup):
+        finish(item, store)
+    for item in find_todo(pairs, store)[:1]:
+        assert [each["others"] for each in item.evals] == [{}, {}]
+        evaluate(item)
+    assert find_todo(pairs, store)[0].need == "nothing"
+    for item in late:
+        finish(item, store)
+    again = find_todo(pairs, store)[0]
+    assert [each["arm"]["name"] for each in again.evals] == ["intrusion"]
+    assert again.evals[0]["file"].endswith("eval-intrusion-1.2.jsonl")
