@@ -30,7 +30,7 @@ def activation_maps(backbone: Any, images: Tensor, classes: Tensor) -> tuple[Ten
 
     def keep(features: FeatureMap) -> FeatureMap:
         kept.append(features.spatial.detach().requires_grad_(True))
-        return FeatureMap(kept[0], features.prefix)
+        return FeatureMap(kept[0].clone(), features.prefix)  # what follows may write into it
 
     with torch.enable_grad():
         score = backbone(images, edit={-1: keep}).gather(1, classes[:, None]).sum()

@@ -59,6 +59,7 @@ class Alignment(Evaluator):
                 yield metric
 
     def _effects(self, context: Context, method: Method) -> dict[str, float]:
+        method = method.to(context.device)
         key = Key(self.seed, "alignment")
         feed = context.split("test")
         found: dict[str, list[float]] = {direction: [] for direction in DIRECTIONS}

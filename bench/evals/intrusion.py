@@ -70,6 +70,7 @@ class Intrusion(Evaluator):
                 yield metric
 
     def _measured(self, context: Context, method: Method) -> tuple[float | None, float | None, float]:
+        method = method.to(context.device)
         erm = context.others.get("erm")
         key = Key(self.seed, "intrusion")
         intruders, counted, mixed_steps = [0, 0], 0, 0
