@@ -7,8 +7,16 @@ from dataclasses import dataclass
 
 from bench.records import RunRecord, SpeedSession
 from bench.report.accuracy import accuracy_table
+from bench.report.adversarial_table import adversarial_table
+from bench.report.calibration_tables import calibration_table, reliability_table
+from bench.report.corruption_sets import corruption_sets
+from bench.report.corruption_tables import corruptions_table, severities_table
+from bench.report.features_table import features_table
 from bench.report.leaderboard import leaderboard_table
+from bench.report.ood_table import ood_table
+from bench.report.readings import Readings
 from bench.report.robustness import robustness_table
+from bench.report.shift_table import shift_table
 from bench.report.statement import statements
 from bench.report.study import REFERENCE, Study, arrange
 from bench.report.table import Table
@@ -18,12 +26,16 @@ from bench.spec import Spec
 
 @dataclass(frozen=True)
 class Tables:
-    """The four tables, what the study can show (a line a cell), and which records were left out."""
+    """The four tables, the details of robustness, what the study can show, and which records were left out.
+
+    details: one table for each kind of evaluation that any run has. statements: a line a cell.
+    """
 
     accuracy: Table
     robustness: Table
     throughput: Table
     leaderboard: Table
+    details: list[Table]
     statements: list[str]
     notes: list[str]
     study: Study
@@ -31,7 +43,11 @@ class Tables:
     @property
     def all(self) -> list[Table]:
         """Every table that is written as a CSV."""
-        return [self.accuracy, self.robustness, self.throughput, self.leaderboard]
+        return [self.accuracy, self.robustness, *self.details, self.throughput, self.leaderboard]
+
+    def detail(self, name: str) -> Table | None:
+        """One of the details by its file's stem; None where nothing of it was measured."""
+        return next((table for table in self.details if table.name == name), None)
 
 
 def build_tables(
@@ -49,8 +65,21 @@ def build_tables(
     machine whose timing sessions are to be used. BadInput where timing sessions cannot be put into one table.
     """
     study = arrange(records, plan, reference)
+    readings = Readings(study.cells)
+    sets = corruption_sets(readings)
     accuracy = accuracy_table(study)
-    robustness = robustness_table(study)
+    robustness = robustness_table(study, readings, sets)
     throughput = throughput_table(study, sessions, hardware)
     leaderboard = leaderboard_table(accuracy, robustness, throughput, reference)
-    return Tables(accuracy, robustness.table, throughput, leaderboard, statements(study), study.notes, study)
+    details = [
+        corruptions_table(study, readings, sets),
+        severities_table(study, readings, sets),
+        adversarial_table(study, readings),
+        calibration_table(study, readings),
+        reliability_table(study, readings),
+        ood_table(study, readings),
+        shift_table(study, readings),
+        features_table(study, readings),
+    ]
+    measured = [table for table in details if table is not None]
+    return Tables(accuracy, robustness.table, throughput, leaderboard, measured, statements(study), study.notes, study)

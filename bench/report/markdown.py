@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.report.build import Tables
+from bench.report.rows import REMARKS
 from bench.report.table import Field, Record, Table
 
 _ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "`": "'", "\n": " "})
@@ -11,14 +12,16 @@ _ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "`": "'", "\n": " "})
 def tables_markdown(tables: Tables) -> str:
     """The page: what the study can show, then every table with its notes and footnotes."""
     parts = ["# Results", "", *_items([*tables.statements, *tables.notes])]
-    for table in (tables.leaderboard, tables.accuracy, tables.robustness, tables.throughput):
-        parts += [f"## {table.title}", "", *_table(table), *_items(table.notes)]
+    for table in (tables.leaderboard, tables.accuracy, tables.robustness, *tables.details, tables.throughput):
+        if table.on_page:
+            parts += [f"## {table.title}", "", *_table(table), *_items(table.notes)]
     return "\n".join([*parts, *_columns(tables.all)])
 
 
 def _columns(tables: list[Table]) -> list[str]:
     lines = ["## Columns of the CSV files", "", "An empty cell was not measured. `x_low` and `x_high` are the ends of "]
-    lines[-1] += "the 95 % interval of `x`, `x_df` its degrees of freedom, `x_n` the seeds that both methods have."
+    lines[-1] += "the 95 % interval of `x`, `x_df` its degrees of freedom, `x_n` the seeds that both methods have, "
+    lines[-1] += "`x_difference` is `x` minus that of the reference, paired by seed."
     said: set[str] = set()
     for table in tables:
         fresh = [column for column in table.columns if not column.detail and column.name not in said]
@@ -33,7 +36,8 @@ def _table(table: Table) -> list[str]:
     lines: list[str] = []
     for title, rows in table.blocks():
         lines += [f"### {_escaped(title)}", "", *_block(table.fields, rows), ""]
-        footnotes = [f"{row['method']}: {row['footnotes']}" for row in rows if row["footnotes"]]
+        remarks = [(row["method"], row.get(REMARKS, row["footnotes"])) for row in rows]
+        footnotes = [f"{method}: {text}" for method, text in remarks if text]
         lines += _items(footnotes)
     return lines or ["No runs.", ""]
 

@@ -94,11 +94,11 @@ def ordered_rows(study: Study, cell: Cell, values: Mapping[str, float | None]) -
 
 
 def interval_columns(
-    name: str, meaning: str, decimals: int | None, df: bool = False, digits: int | None = None
+    name: str, meaning: str, decimals: int | None, df: bool = False, digits: int | None = None, detail: bool = False
 ) -> list[Column]:
-    """Columns of an estimate with its 95 % interval."""
+    """Columns of an estimate with its 95 % interval. detail: the estimate itself stands behind another column."""
     columns = [
-        Column(name, meaning, decimals, digits),
+        Column(name, meaning, decimals, digits, detail),
         Column(f"{name}_low", f"{name}: lower end of the 95 % interval", decimals, digits, detail=True),
         Column(f"{name}_high", f"{name}: upper end of the 95 % interval", decimals, digits, detail=True),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -63,7 +64,9 @@ class Table:
         """The table as a pandas DataFrame: numbers as numbers at full precision, missing ones as NaN."""
         from pandas import DataFrame
 
-        return DataFrame({column.name: [row[column.name] for row in self.rows] for column in self.columns})
+        return DataFrame(
+            {column.name: [_plain(row[column.name], column) for row in self.rows] for column in self.columns}
+        )
 
     def csv(self) -> str:
         """The table as CSV text: fixed decimals, an empty cell for what was not measured, lines end in a newline."""
@@ -124,6 +127,11 @@ def with_interval(name: str, decimals: int, signed: bool = False) -> Callable[[R
         return f"{estimate} [{fixed(float(low), decimals, signed)}, {fixed(float(high), decimals, signed)}]"
 
     return text
+
+
+def _plain(value: Value, column: Column) -> Value:
+    is_number = column.decimals is not None or column.digits is not None
+    return math.nan if value is None and is_number else value
 
 
 def _cell(value: Value, column: Column) -> str:

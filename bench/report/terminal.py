@@ -7,6 +7,7 @@ import textwrap
 from typing import TextIO
 
 from bench.report.build import Tables
+from bench.report.rows import REMARKS
 from bench.report.table import NOT_APPLICABLE, NOT_MEASURED, Field, Record, Table, shortened
 
 WIDTH = 120
@@ -63,7 +64,7 @@ def _footnotes(rows: list[Record]) -> tuple[list[str], list[str]]:
     numbers: dict[str, int] = {}
     marks: list[str] = []
     for row in rows:
-        text = str(row["footnotes"])
+        text = str(row.get(REMARKS, row["footnotes"]))
         if text:
             numbers.setdefault(text, len(numbers) + 1)
         marks.append(f" [{numbers[text]}]" if text else "")

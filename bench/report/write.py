@@ -13,7 +13,7 @@ MARKDOWN_FILE = "tables.md"
 
 
 def write_tables(tables: Tables, folder: Path) -> list[Path]:
-    """Write accuracy.csv, robustness.csv, throughput.csv, leaderboard.csv and tables.md; returns their paths.
+    """Write a CSV for each table and tables.md; returns their paths.
 
     Each file is replaced in one step, so that a reader never meets half a table. StorageError when the disk is full.
     """

@@ -1,0 +1,142 @@
+"""All numbers that evaluators recorded for a study's runs, each told apart by arm, metric and detail."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+from bench.records import RunRecord
+from bench.report.measurements import inside, number
+from bench.report.study import Cell
+
+Detail = tuple[tuple[str, str | float | bool | None], ...]
+"""A metric line's detail, sorted by key."""
+
+
+class Series(NamedTuple):
+    """One number that runs may have: which evaluator arm recorded it, under which name and with which detail."""
+
+    arm: str
+    metric: str
+    detail: Detail
+
+    def of(self, key: str) -> str | float | bool | None:
+        """The detail's value of this key; None where it has none."""
+        return dict(self.detail).get(key)
+
+    def text(self, key: str) -> str:
+        """The same as the text that column names hold."""
+        return value_text(self.of(key))
+
+    @property
+    def keys(self) -> set[str]:
+        """The keys of the detail."""
+        return {key for key, _ in self.detail}
+
+
+@dataclass(frozen=True)
+class Source:
+    """An evaluator arm with the one set of settings that is shown. others: runs evaluated with other settings."""
+
+    arm: str
+    digest: str
+    title: str
+    settings: dict[str, Any]
+    others: int
+
+
+class Readings:
+    """What the ok runs of some cells recorded, one set of settings for each evaluator arm.
+
+    Where runs of one arm were evaluated with different settings (another digest), those of most runs are shown, and
+    the others count as not measured, so that numbers of different settings never stand in one column.
+    """
+
+    def __init__(self, cells: Iterable[Cell]) -> None:
+        self.sources: dict[str, Source] = {}
+        self._values: dict[str, dict[Series, float | None]] = {}
+        self._series: dict[str, set[Series]] = {}
+        self._measured: set[Series] = set()
+        runs = {run.run_id: run for cell in cells for row in cell.rows for run in row.ok.values()}
+        by_arm: dict[str, dict[str, list[RunRecord]]] = {}
+        for _, run in sorted(runs.items()):
+            for arm in run.evaluations:
+                if run.metrics(arm):
+                    by_arm.setdefault(arm, {}).setdefault(_digest(run, arm), []).append(run)
+        for arm, digests in sorted(by_arm.items()):
+            digest, shown = max(digests.items(), key=lambda item: (len(item[1]), item[0]))
+            begin = shown[0].evaluation(arm).begin
+            others = sum(len(found) for found in digests.values()) - len(shown)
+            settings = inside(begin, "settings")
+            self.sources[arm] = Source(arm, digest, str(begin.get("title") or arm), settings, others)
+            for run in shown:
+                self._read(run, arm)
+
+    def _read(self, run: RunRecord, arm: str) -> None:
+        for line in run.metrics(arm):
+            series = Series(arm, str(line.get("name")), _detail(inside(line, "detail")))
+            value = number(line.get("value"))
+            self._values.setdefault(run.run_id, {})[series] = value
+            self._series.setdefault(series.metric, set()).add(series)
+            if value is not None:
+                self._measured.add(series)
+
+    def series(self, metric: str, *keys: str) -> list[Series]:
+        """All series of a metric that any run recorded and whose detail has exactly these keys.
+
+        Ordered by arm, then by detail with numbers as numbers. Without `keys` the detail may be anything.
+        """
+        found = [series for series in self._series.get(metric, ()) if not keys or series.keys == set(keys)]
+        return sorted(found, key=_place)
+
+    def bare(self, metric: str) -> list[Series]:
+        """The series of a metric without any detail, one an arm."""
+        return [series for series in self.series(metric) if not series.detail]
+
+    def value(self, run: RunRecord, series: Series) -> float | None:
+        """A run's number; None where it has none."""
+        return self._values.get(run.run_id, {}).get(series)
+
+    def recorded(self, run: RunRecord, series: Series) -> bool:
+        """Whether a run's evaluation got as far as this number, which may be "cannot be measured"."""
+        return series in self._values.get(run.run_id, {})
+
+    def measured(self, series: Series) -> bool:
+        """Whether any run has a number."""
+        return series in self._measured
+
+    def prefix(self, series: Series) -> str:
+        """What column names begin with where several arms recorded the same number; else empty."""
+        arms = {other.arm for other in self._series[series.metric] if other.detail == series.detail}
+        return "" if len(arms) == 1 else f"{series.arm}_"
+
+
+def value_text(value: str | float | bool | None) -> str:
+    """A detail's value within a column's name."""
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def ordinal(value: str | float | bool | None) -> tuple[int, float, str]:
+    """Numbers before texts, numbers by size."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return (0, float(value), "")
+    return (1, 0.0, str(value))
+
+
+def _digest(run: RunRecord, arm: str) -> str:
+    return str(run.evaluation(arm).begin.get("digest"))
+
+
+def _detail(plain: dict[str, Any]) -> Detail:
+    scalar = cast("dict[str, Any]", {key: value if _is_scalar(value) else str(value) for key, value in plain.items()})
+    return tuple(sorted(scalar.items()))
+
+
+def _is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _place(series: Series) -> tuple[str, list[tuple[str, tuple[int, float, str]]]]:
+    return series.arm, [(key, ordinal(value)) for key, value in series.detail]
