@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.stats.differences import BySeed, Variance, paired_difference, paired_variance
+from bench.stats.differences import BySeed, paired_difference, paired_variance
+from bench.stats.homogeneity import EQUAL_SPREAD_LEVEL, equal_variance_probability
 from bench.stats.interval import LEVEL, Interval, mean_interval
-from bench.stats.special import chi_square_tail
 from bench.stats.summary import sum_of_squares
-
-EQUAL_SPREAD_LEVEL = 0.05
+from bench.stats.variance import Variance
 
 
 @dataclass(frozen=True)
@@ -48,17 +47,9 @@ def compare(methods: Mapping[str, BySeed], reference: str, level: float = LEVEL)
 def equal_spread_probability(methods: Mapping[str, BySeed]) -> float:
     """p value of Bartlett's test (1937) that all methods have one seed variance; 1 where it cannot be tested."""
     groups = [list(values.values()) for values in methods.values() if len(values) > 1]
-    if len(groups) < 2:
-        return 1.0
-    freedoms = [len(group) - 1 for group in groups]
-    variances = [sum_of_squares(group) / freedom for group, freedom in zip(groups, freedoms, strict=True)]
-    if min(variances) == 0:
-        return 1.0 if max(variances) == 0 else 0.0
-    total = sum(freedoms)
-    common = math.fsum(freedom * variance for freedom, variance in zip(freedoms, variances, strict=True)) / total
-    ratios = [freedom * math.log(common / variance) for freedom, variance in zip(freedoms, variances, strict=True)]
-    correction = 1 + (math.fsum(1 / freedom for freedom in freedoms) - 1 / total) / (3 * (len(groups) - 1))
-    return chi_square_tail(len(groups) - 1, max(0.0, math.fsum(ratios) / correction))
+    return equal_variance_probability(
+        [Variance(sum_of_squares(group) / (len(group) - 1), len(group) - 1) for group in groups]
+    )
 
 
 def _own_interval(values: BySeed, reference: BySeed, level: float) -> Interval | None:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from bench.stats.interval import LEVEL, Interval, t_interval
 from bench.stats.summary import mean, sum_of_squares
+from bench.stats.variance import Variance
 
 BySeed = Mapping[int, float]
 """One method's values by seed."""
-
-
-class Variance(NamedTuple):
-    """A pooled variance of single values and its degrees of freedom."""
-
-    value: float
-    df: int
 
 
 def seed_variance(methods: Mapping[str, BySeed]) -> Variance | None:

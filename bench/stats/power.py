@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from bench.stats.differences import Variance
 from bench.stats.interval import LEVEL
 from bench.stats.special import noncentral_t_cdf, t_quantile
+from bench.stats.variance import Variance
 
 POWER = 0.8
 
