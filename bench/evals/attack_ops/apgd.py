@@ -114,7 +114,7 @@ def _begin(
         best=start.clone(),
         best_gradient=gradient.clone(),
         best_loss=losses.clone(),
-        length=torch.full((len(pixels), 1, 1, 1), 2 * ball.eps, device=pixels.device),
+        length=torch.full((len(pixels), 1, 1, 1), 2 * ball.eps, dtype=pixels.dtype, device=pixels.device),
         rises=torch.zeros(len(pixels), device=pixels.device),
         checkpoint_loss=losses.clone(),
         halved=torch.zeros(len(pixels), dtype=torch.bool, device=pixels.device),
