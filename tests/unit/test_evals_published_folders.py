@@ -102,11 +102,26 @@ def test_whole_set_is_averaged_over_fifteen(tmp_path: Path) -> None:
 
 
 def test_first_images_of_each_class(tmp_path: Path) -> None:
-    write_cell(tmp_path / "fog" / "2", each=4)
-    context = context_of(each=4)
+    write_cell(tmp_path / "fog" / "2", each=8)
+    context = context_of(each=8)
     (metric,) = run(context, tmp_path, per_class=3, batch_size=2)
     assert metric.value == expected(context, tmp_path / "fog" / "2", each=3)
-    assert run(context, tmp_path, per_class=9) == run(context, tmp_path)
+    (whole,) = run(context, tmp_path)
+    assert whole.value == expected(context, tmp_path / "fog" / "2", each=8) != metric.value
+    assert run(context, tmp_path, per_class=9) == [whole]
+
+
+def test_clean_error_is_of_the_same_images(tmp_path: Path) -> None:
+    context = context_of(tuple(f"n{number:04}" for number in range(1000)), each=2)
+    right = (
+        context.backbone(context.normalise(context.splits["test"].images)).argmax(1) == context.splits["test"].labels
+    )
+    for per_class, share in ((0, right), (1, right[::2])):
+        evaluator = Corruptions(files=str(tmp_path), per_class=per_class)
+        done = dict.fromkeys(evaluator.plan(context)[:95], 0.5)
+        values = {metric.name: metric.value for metric in evaluator.evaluate(context, done)}
+        assert values["clean_top1"] == share.double().mean().item()
+    assert right[::2].sum() != right[1::2].sum()
 
 
 def test_squares_are_resized_whole(tmp_path: Path) -> None:
