@@ -78,6 +78,11 @@ def test_reliability_bins(case: tuple[int, int, float]) -> None:
     assert gap == pytest.approx(measures.calibration_error(logits, labels), abs=1e-12)
 
 
+@pytest.mark.parametrize(("classes", "place"), [(15, 0), (5, 2), (3, 4)])
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below(classes: int, place: int) -> None:
+    assert reliability(torch.zeros(2, classes), torch.tensor([0, 1])).share[place] == 1
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("factor", [0.3, 1.0, 5.0])
 def test_temperature_has_the_least_likelihood(case: tuple[int, int, float], factor: float) -> None:
@@ -139,6 +144,13 @@ def test_risk_coverage_by_a_slow_loop(case: tuple[int, int, float]) -> None:
     for limit in (0.05, 0.2):
         allowed = [k for k in range(1, size + 1) if expected[k - 1] <= limit]
         assert selective.coverage_at_risk(risks, limit) == (max(allowed) / size if allowed else 0)
+
+
+@pytest.mark.parametrize("size", [10, 30, 70, 110])
+def test_a_coverage_of_whole_images_is_not_rounded_up(size: int) -> None:
+    places = torch.arange(1, size + 1, dtype=torch.float64)
+    found = [selective.risk_at_coverage(places, tenth / 10) for tenth in range(1, 11)]
+    assert found == [size * tenth / 10 for tenth in range(1, 11)]
 
 
 def test_coverage_where_the_risk_is_met_exactly_or_never() -> None:
