@@ -8,7 +8,6 @@ from typing import Any, cast
 from bench.report.attacks import (
     attack_quantities,
     check_text,
-    clean_quantities,
     gap_quantities,
     legacy_mean,
     legacy_quantities,
@@ -33,7 +32,7 @@ def adversarial_table(study: Study, readings: Readings) -> Table | None:
     quantities = measured_only(
         readings,
         [
-            *clean_quantities(readings), *attack_quantities(readings), *noise_quantities(readings),
+            *attack_quantities(readings), *noise_quantities(readings),
             *gap_quantities(readings), *perturbation_quantities(readings), *masking_values(readings),
             *(one for label, found in legacy for one in (legacy_mean(label, found), *found)),
         ],

@@ -41,22 +41,20 @@ def attack_series(readings: Readings, attack: str, norm: str) -> list[Series]:
 
 
 def attack_quantities(readings: Readings, attacks: Sequence[str] = tuple(ATTACKS)) -> list[Quantity]:
-    """A column for each attack, norm and strength."""
+    """A column for each attack, norm and strength; APGD's curves begin with the clean accuracy at strength 0."""
     made: list[Quantity] = []
+    clean = {one.arm: one for one in readings.bare("attack_clean_top1")}
     for attack in attacks:
         for norm in NORMS:
-            for one in attack_series(readings, attack, norm):
+            series = attack_series(readings, attack, norm)
+            for one in {one.arm: one for one in series if attack == "apgd" and one.arm in clean}.values():
+                name = f"{readings.prefix(one)}{attack}_{norm}_0"
+                meaning = f"clean top-1 on the images that '{one.arm}' attacks, %"
+                made.append(Quantity(name, meaning, one.arm, (clean[one.arm],)))
+            for one in series:
                 name = f"{readings.prefix(one)}{attack}_{norm}_{one.text('eps')}"
                 made.append(Quantity(name, f"top-1 under {ATTACKS[attack]} at {strength(one)}, %", one.arm, (one,)))
     return made
-
-
-def clean_quantities(readings: Readings) -> list[Quantity]:
-    """Clean accuracy on the attacked images."""
-    return [
-        Quantity(f"{one.arm}_clean", f"clean top-1 on the images that '{one.arm}' attacks, %", one.arm, (one,))
-        for one in readings.bare("attack_clean_top1")
-    ]
 
 
 def noise_quantities(readings: Readings) -> list[Quantity]:

@@ -32,16 +32,17 @@ class _Contrast:
 def masking_notes(cell: Cell, readings: Readings) -> list[str]:
     """A line for each method that FGSM or PGD puts above the reference while the strongest attack does not.
 
-    Above: a gain of more than half a point whose interval, where there is one, lies above 0. The strongest attack of
-    the same norm and size is AutoAttack where it was run, else the worst case of APGD. Of several sizes the one with
-    the largest gain is told, if possible one at which the strongest attack leaves the reference any accuracy.
+    It does not where it shows no gain, or less than a quarter of the weak attack's. A gain is a difference of more
+    than half a point whose interval, where there is one, lies above 0. The strongest attack of the same norm and size
+    is AutoAttack where it was run, else the worst case of APGD. Of several sizes the one with the largest gain is
+    told, if possible one at which the strongest attack leaves the reference any accuracy.
     """
     if cell.base is None:
         return []
     notes: list[str] = []
     for contrasts in _contrasts(cell, readings):
         for row in cell.rows:
-            lost = [one for one in contrasts if _gains(one.weak, row) and not _gains(one.strong, row)]
+            lost = [one for one in contrasts if _gains(one.weak, row) and _shrinks(one, row)]
             known = [one for one in lost if one.strong.gap(row) is not None]
             if row is not cell.base and known:
                 telling = [one for one in known if _level(one.strong, cell.base) > FLOOR] or known
@@ -96,6 +97,12 @@ def _level(found: Differences, row: Row) -> float:
     return mean(values) if values else 0.0
 
 
+def _shrinks(one: _Contrast, row: Row) -> bool:
+    """Whether the strongest attack shows no gain, or less than a quarter of it."""
+    weak, strong = one.weak.gap(row) or 0.0, one.strong.gap(row) or 0.0
+    return not _gains(one.strong, row) or strong < weak / 4
+
+
 def _sentence(one: _Contrast, row: Row, base: Row) -> str:
     weak, strong = (found.gap(row) or 0.0 for found in (one.weak, one.strong))
     size = strength(one.series) if "eps" in one.series.keys else f"{one.series.text('eps_255')}/255"
@@ -106,7 +113,7 @@ def _sentence(one: _Contrast, row: Row, base: Row) -> str:
             f"{told}; the strongest attack ({one.strongest}, {left}) shows {_points(strong)}: gradient masking, "
             "not robustness."
         )
-    return f"{told}; under the strongest attack ({one.strongest}) {_points(strong)} cannot be told from chance."
+    return f"{told}; the strongest attack ({one.strongest}, {left}) leaves {_points(strong)} of it."
 
 
 def _points(gain: float) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.report.adversarial_table import NO_DEFENCE
 from bench.report.attacks import (
+    ATTACKS,
     FAILED,
     NORMS,
     PASSED,
@@ -54,7 +55,9 @@ def robustness_table(study: Study, readings: Readings, sets: Sequence[Corruption
         label: measured_only(readings, [legacy_mean(label, found), *found])
         for label, found in legacy_quantities(readings).items()
     }
-    attacks = measured_only(readings, [*attack_quantities(readings), *perturbation_quantities(readings)])
+    curves = attack_quantities(readings, [name for name in ATTACKS if name != "apgd_ce"])
+    attacked = [one for one in curves if one.parts[0].metric == "attack_top1"]
+    attacks = measured_only(readings, [*attacked, *perturbation_quantities(readings)])
     calibration = [one for one in calibration_quantities(readings) if one.parts[0].metric in _CALIBRATION]
     rest = [*ood_means(readings), *occlusion_means(readings), *consistency_means(readings)]
     quantities = [
