@@ -14,6 +14,7 @@ from bench.evals.api import Context, Done, EvalFeed, Evaluator, Metric, distinct
 from bench.evals.draws import ImageDraws
 from bench.evals.feed_batches import indexed_batches
 from bench.evals.forward import evaluation_mode
+from bench.evals.subset import test_images
 from methods.ops.keys import Key
 
 
@@ -25,6 +26,7 @@ class Occlusion(Evaluator):
     image's position in the split alone, and the patches dropped at a share are among those dropped at any larger one,
     so that the curve over shares is one of images that lose more and more. grid must divide the resolution. seed is not
     the run's seed: every run meets the same images. "occlusion_top1_mean" is the mean over the shares.
+    per_class: only the first so many test images of each class, 0 for all.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -37,12 +39,14 @@ class Occlusion(Evaluator):
         shares: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
         grid: Annotated[int, Ge(2)] = 4,
         seed: Annotated[int, Ge(0)] = 0,
+        per_class: Annotated[int, Ge(0), "neutral"] = 0,
         batch_size: Annotated[int, Ge(1)] = 512,
     ) -> None:
         distinct("occlusion: shares", shares)
         self.shares = shares
         self.grid = grid
         self.seed = seed
+        self.per_class = per_class
         self.batch_size = batch_size
 
     def plan(self, context: Context) -> list[str]:
@@ -52,26 +56,27 @@ class Occlusion(Evaluator):
 
     def evaluate(self, context: Context, done: Done) -> Iterator[Metric]:
         """Every metric that is not done, in the plan's order; one pass a share."""
-        feed = context.split("test")
+        feed, positions = test_images(context, self.per_class)
         values: list[float] = []
         for share in self.shares:
             detail = {"share": share}
             value = done.get(metric_key("occlusion_top1", detail))
             if value is None:
-                value = self._top1(context, feed, share)
+                value = self._top1(context, feed, positions, share)
                 yield Metric("occlusion_top1", value, detail)
             values.append(value)
         mean = Metric("occlusion_top1_mean", sum(values) / len(values), {})
         if mean.key not in done:
             yield mean
 
-    def _top1(self, context: Context, feed: EvalFeed, share: float) -> float:
+    def _top1(self, context: Context, feed: EvalFeed, positions: Tensor, share: float) -> float:
         count = round(share * self.grid**2)
         hits = torch.zeros((), dtype=torch.int64, device=context.device)
         with evaluation_mode(context.backbone, context.device), torch.inference_mode():
             for index, images, labels in indexed_batches(feed, self.batch_size):
                 check_grid(images, self.grid)
-                occluded = occlude(context.normalise(images), dropped_patches(index, self.grid, count, self.seed))
+                dropped = dropped_patches(positions.to(index.device)[index], self.grid, count, self.seed)
+                occluded = occlude(context.normalise(images), dropped)
                 hits += (context.backbone(occluded).argmax(dim=1) == labels).sum()
         return hits.item() / feed.size
 

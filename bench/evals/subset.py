@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.data.resident import checked
 from bench.data.streaming import StreamingEval
 from bench.data.streaming_worker import Request
-from bench.evals.api import EvalFeed, Transform
+from bench.evals.api import Context, EvalFeed, Transform
 from bench.evals.image_folder import ImageFolderFeed
 
 
@@ -20,6 +20,15 @@ def first_per_class(labels: Tensor, count: int) -> Tensor:
     sizes = labels.cpu().unique(return_counts=True)[1]
     first = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
     return order[torch.arange(len(order)) - first < count].sort().values
+
+
+def test_images(context: Context, per_class: int) -> tuple[EvalFeed, Tensor]:
+    """The test split, or the first `per_class` images of each class where that is above 0, and their positions (M,)."""
+    feed = context.split("test")
+    if per_class == 0:
+        return feed, torch.arange(feed.size)
+    positions = first_per_class(feed.labels, per_class)
+    return subset(feed, positions), positions
 
 
 def subset(feed: EvalFeed, positions: Tensor) -> EvalFeed:

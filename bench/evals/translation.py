@@ -12,6 +12,7 @@ from torch import Tensor
 from bench.errors import BadInput
 from bench.evals.api import Context, Done, EvalFeed, Evaluator, Metric, distinct, metric_key
 from bench.evals.forward import evaluation_mode, predict
+from bench.evals.subset import test_images
 
 DIRECTIONS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
 """Up, down, left, right and the four diagonals, as steps in rows and columns."""
@@ -28,6 +29,7 @@ class Translation(Evaluator):
     the image that was not shifted, right or wrong; Zhang (Making Convolutional Networks Shift-Invariant Again, ICML
     2019) compares two randomly shifted images instead, so the numbers are not comparable. padding says what comes in at
     the border: "reflect" mirrors without repeating the border pixel, "zeros" is black.
+    per_class: only the first so many test images of each class, 0 for all.
     """
 
     name: ClassVar[str] = "translation"
@@ -39,11 +41,13 @@ class Translation(Evaluator):
         *,
         shifts: tuple[Annotated[int, Ge(1)], ...] = (2, 4, 8),
         padding: Literal["reflect", "zeros"] = "reflect",
+        per_class: Annotated[int, Ge(0), "neutral"] = 0,
         batch_size: Annotated[int, Ge(1)] = 512,
     ) -> None:
         distinct("translation: shifts", shifts)
         self.shifts = shifts
         self.padding: Padding = padding
+        self.per_class = per_class
         self.batch_size = batch_size
 
     def plan(self, context: Context) -> list[str]:
@@ -54,7 +58,7 @@ class Translation(Evaluator):
         """Every metric that is not done, in the plan's order; one pass for the reference and one a shift."""
         if all(key in done for key in self.plan(context)):
             return
-        feed = context.split("test")
+        feed, _ = test_images(context, self.per_class)
         side = next(iter(feed.batches(1)))[0].shape[-1]
         if max(self.shifts) >= side:
             raise BadInput(

@@ -33,7 +33,7 @@ def evaluation_method(spec: Spec, backbone: TimmBackbone, num_classes: int) -> M
     method = build_method(spec.method)
     criterion = build_criterion(spec.effective_protocol, num_classes)
     method.setup(backbone, Task(num_classes, criterion, (data.channels, data.resolution, data.resolution)))
-    return method
+    return method.to(next(backbone.parameters()).device)
 
 
 def pick_device(asked: str) -> torch.device:

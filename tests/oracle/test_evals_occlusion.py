@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -18,12 +19,12 @@ FEED = random_feed(30, 3, 16, 4)
 NET = random_backbone(4, 16)
 
 
-def slow_top1(share: float, grid: int, seed: int) -> float:
+def slow_top1(share: float, grid: int, seed: int, positions: Sequence[int] = range(30)) -> float:
     """One image and one patch at a time: the patches with the smallest numbers of the image's stream go first."""
     context = context_of(FEED, 4, NET.eval())
     side = 16 // grid
     hits = 0
-    for position in range(30):
+    for position in positions:
         image = context.normalise(FEED.images[position : position + 1])
         numbers = ImageDraws(Key(seed, "occlusion"), torch.tensor([position])).words("order", grid**2)[0].tolist()
         for patch in sorted(range(grid**2), key=numbers.__getitem__)[: round(share * grid**2)]:
@@ -33,7 +34,7 @@ def slow_top1(share: float, grid: int, seed: int) -> float:
                     image[0, :, row, column] = 0
         with torch.no_grad():
             hits += int(NET(image).argmax() == FEED.labels[position])
-    return hits / 30
+    return hits / len(positions)
 
 
 @pytest.mark.parametrize(("grid", "seed"), [(4, 0), (8, 3)])
@@ -43,6 +44,13 @@ def test_accuracy_is_that_of_a_loop(grid: int, seed: int) -> None:
     expected = [slow_top1(share, grid, seed) for share in shares]
     assert [metric.value for metric in found] == pytest.approx([*expected, sum(expected) / 3])
     assert len(set(expected)) > 1
+
+
+def test_a_few_images_a_class_lose_the_patches_that_they_lose_in_the_whole_split() -> None:
+    positions = [at for at in range(30) if (FEED.labels[:at] == FEED.labels[at]).sum() < 2]
+    assert positions != list(range(len(positions)))
+    (first, *_) = Occlusion(shares=(0.5,), per_class=2).evaluate(context_of(FEED, 4, NET), {})
+    assert first.value == pytest.approx(slow_top1(0.5, 4, 0, positions))
 
 
 def test_exact_numbers_of_patches_that_are_nested_and_evenly_spread() -> None:

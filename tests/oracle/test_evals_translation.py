@@ -84,3 +84,11 @@ def test_a_shift_of_the_whole_image_is_refused() -> None:
     with pytest.raises(BadInput, match="a shift of 8 px leaves nothing of 8 px images; the largest that works is 7"):
         list(Translation(shifts=(2, 8)).evaluate(context_of(FEED, 4, NET), {}))
     assert len(list(Translation(shifts=(7,)).evaluate(context_of(FEED, 4, NET), {}))) == 2
+
+
+def test_a_few_images_a_class() -> None:
+    positions = [at for at in range(24) if (FEED.labels[:at] == FEED.labels[at]).sum() < 3]
+    few = context_of(type(FEED)(FEED.images[positions], FEED.labels[positions], FEED.resolution), 4, NET)
+    found = list(Translation(shifts=(2,), per_class=3).evaluate(context_of(FEED, 4, NET), {}))
+    assert found == list(Translation(shifts=(2,)).evaluate(few, {}))
+    assert found != list(Translation(shifts=(2,)).evaluate(context_of(FEED, 4, NET), {}))
