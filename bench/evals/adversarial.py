@@ -148,13 +148,12 @@ class Adversarial(Evaluator):
 
     def _quantities(self, network: AttackedNetwork, norm: Norm) -> dict[str, Callable[[], float | None]]:
         ball, steps = _ball(norm, self.checks_eps[norm]), self.budget.steps
-        surrogate = network.context.others.get("erm")
         return {
             "fgsm_top1": lambda: network.fgsm(ball),
             "pgd_top1": lambda: network.pgd20(ball, ball.eps / 4, from_image=True),
             "apgd_ce_fewer_steps_top1": lambda: network.apgd_ce(ball, replace(self.budget, steps=max(steps // 4, 1))),
             "apgd_half_range_top1": lambda: network.apgd(network.half_range(norm), self.budget)[-1],
-            "transfer_top1": lambda: None if surrogate is None else network.transfer(ball, steps, surrogate),
+            "transfer_top1": lambda: network.transfer(ball, steps, "erm"),
             "square_top1": lambda: network.square(ball, self.square_queries) if self.square_queries else None,
             "zero_gradient": network.zero_gradient,
         }

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.evals.api import Context
 from bench.evals.attack_ops.ball import Ball
@@ -106,8 +106,11 @@ class AttackedNetwork:
 
         return self._accuracies(ball, [attack])[-1]
 
-    def transfer(self, ball: Ball, steps: int, surrogate: nn.Module) -> float:
-        """Accuracy on images attacked on another network of the same inputs and classes."""
+    def transfer(self, ball: Ball, steps: int, name: str) -> float | None:
+        """Accuracy on images attacked on the context's other network of that name; None where there is none."""
+        surrogate = self.context.others.get(name)
+        if surrogate is None:
+            return None
         other = pixel_model(surrogate, self.context.normalise)
         with evaluation_mode(surrogate, self.context.device):
             return self._accuracies(ball, [transfer_attack(other, ball, steps, self.key)])[-1]
