@@ -112,6 +112,37 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--figures", action="store_true", help="draw the figures too")
     _json(add)
 
+    add = _command(commands, "compare", "methods head to head against a base, from records: differences, intervals, words",
+                   "mixbench compare alignmix --against erm cifar10 --metric nll")  # fmt: skip
+    add.add_argument("method", metavar="METHOD", help="name of a method, or all")
+    add.add_argument("suite", nargs="?", metavar="SUITE", help="suite whose runs are compared (default: all records)")
+    add.add_argument("--against", metavar="BASE", help="method to compare with (default: the suite's base, else erm)")
+    add.add_argument("--metric", default="top1", metavar="NAME", help="a column of the tables, such as nll or "
+                     "'corruption mean' (default: top1)")  # fmt: skip
+    add.add_argument("--seed", type=int, default=20260102, metavar="N", help="seed of the bootstrap over cells and "
+                     "seeds (default: 20260102)")  # fmt: skip
+    add.add_argument("--figures", action="store_true", help="draw the figures too")
+    add.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+                     help="a setting or an axis of the suite to change; repeatable")  # fmt: skip
+    _results(add)
+    _json(add)
+
+    add = _command(commands, "gate", "compare new runs with a stored baseline, for CI; `accept` writes a new one",
+                   "mixbench gate accuracy --baseline results/baselines/main.json --run\n"
+                   "  mixbench gate accept cifar10 --baseline results/baselines/main.json --reason 'first'")  # fmt: skip
+    add.add_argument("kind", choices=["accuracy", "robustness", "speed", "accept"], help="what to compare")
+    add.add_argument("suites", nargs="*", metavar="SUITE", help="suites by name or file (default: the baseline's)")
+    add.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="the stored baseline, JSON")
+    add.add_argument("--run", action="store_true", help="train, evaluate or time what the decision needs")
+    add.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")
+    add.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    add.add_argument("--github", action="store_true", help="append the table to GitHub's step summary")
+    add.add_argument("--reason", metavar="TEXT", help="accept: why this baseline is right")
+    add.add_argument("--margin", type=float, metavar="POINTS", help="accept: a smaller drop does not matter (0.5)")
+    add.add_argument("--robustness-margin", type=float, metavar="POINTS", help="accept: the same for robustness")
+    _set(add)
+    _machine(add)
+
     add = _command(commands, "check", "validate configs, methods and records without training",
                    "mixbench check methods/mymix.py")  # fmt: skip
     add.add_argument("paths", nargs="*", metavar="PATH",

@@ -76,7 +76,6 @@ class SpeedEntry(Section):
     spec: dict[str, Any]
     reference: Digest
     hardware: Text
-    precision: Text
     torch: Text
     sessions: Annotated[tuple[BaselineSession, ...], Field(min_length=1)]
 

@@ -40,6 +40,9 @@ class Rule:
         return self.alpha / len(self.looks)
 
 
+RULE = Rule()
+
+
 @dataclass(frozen=True)
 class Decision:
     """Arrays over studies and arms (studies, arms), or over studies (studies,) where the name begins with mean.
@@ -79,7 +82,7 @@ def holm(p: Floats) -> Floats:
 
 
 def decide(
-    new: Floats, base: Floats, margin: Floats, groups: Sequence[int], floor: Floats, rule: Rule = Rule()
+    new: Floats, base: Floats, margin: Floats, groups: Sequence[int], floor: Floats, rule: Rule = RULE
 ) -> Decision:
     """Replay the looks of every study.
 
