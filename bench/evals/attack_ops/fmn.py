@@ -16,7 +16,8 @@ FIRST_STEP = 1.0
 FIRST_GROWTH, LAST_GROWTH = 0.05, 0.001
 """By which share the ball shrinks or grows each step, gamma, with a cosine between."""
 OVERSHOOT = 0.02
-"""By which share the estimated distance of the boundary is exceeded, as in DeepFool (Moosavi-Dezfooli et al. 2016)."""
+"""By which share the estimated distance of the boundary is exceeded, as in DeepFool (Moosavi-Dezfooli et al. 2016):
+without it a curved boundary may be approached from inside for ever."""
 SMALLEST = 1e-12
 """Keeps the length of a gradient that is zero from being divided by."""
 
@@ -70,7 +71,7 @@ def fast_minimum_norm(
         best = torch.where(closer, length, best)
         best_change = torch.where(_spread(closer), change, best_change)
         growth = LAST_GROWTH + (FIRST_GROWTH - LAST_GROWTH) * falling
-        to_boundary = length + (1 + overshoot) * margins.abs() / _length(gradient, dual).clamp(min=SMALLEST)
+        to_boundary = (1 + overshoot) * (length + margins.abs() / _length(gradient, dual).clamp(min=SMALLEST))
         unfooled = torch.where(best.isfinite(), radius * (1 + growth), to_boundary)
         radius = torch.where(fooled, torch.minimum(radius * (1 - growth), best), unfooled).minimum(farthest)
         size = first_step * (0.01 + 0.99 * falling)
