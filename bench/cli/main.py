@@ -112,7 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--figures", action="store_true", help="draw the figures too")
     _json(add)
 
-    add = _command(commands, "compare", "methods head to head against a base, from records: differences, intervals, words",
+    add = _command(commands, "compare", "methods head to head against a base, from records",
                    "mixbench compare alignmix --against erm cifar10 --metric nll")  # fmt: skip
     add.add_argument("method", metavar="METHOD", help="name of a method, or all")
     add.add_argument("suite", nargs="?", metavar="SUITE", help="suite whose runs are compared (default: all records)")
@@ -127,9 +127,9 @@ def build_parser() -> argparse.ArgumentParser:
     _results(add)
     _json(add)
 
-    add = _command(commands, "gate", "compare new runs with a stored baseline, for CI; `accept` writes a new one",
+    add = _command(commands, "gate", "compare new runs with a stored baseline, for CI; `accept` writes one",
                    "mixbench gate accuracy --baseline results/baselines/main.json --run\n"
-                   "  mixbench gate accept cifar10 --baseline results/baselines/main.json --reason 'first'")  # fmt: skip
+                   "  mixbench gate accept cifar10 --baseline results/baselines/main.json --reason New")  # fmt: skip
     add.add_argument("kind", choices=["accuracy", "robustness", "speed", "accept"], help="what to compare")
     add.add_argument("suites", nargs="*", metavar="SUITE", help="suites by name or file (default: the baseline's)")
     add.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="the stored baseline, JSON")

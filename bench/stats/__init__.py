@@ -25,6 +25,7 @@ from bench.stats.ranks import (
 )
 from bench.stats.resampling import (
     FEWEST_CELLS,
+    FEWEST_RESAMPLED,
     RESAMPLES,
     SEED,
     Summaries,
@@ -40,6 +41,7 @@ from bench.stats.variance import Variance, pooled_variance
 __all__ = [
     "FEWEST_CELLS",
     "FEWEST_DATA_SETS",
+    "FEWEST_RESAMPLED",
     "LEVEL",
     "POWER",
     "RESAMPLES",

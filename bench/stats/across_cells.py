@@ -10,6 +10,9 @@ from bench.stats.special import f_tail
 from bench.stats.summary import mean
 from bench.stats.variance import Variance
 
+_ROUNDING = 1e-9
+"""Freedoms that should add up to a whole number must not lose one to rounding."""
+
 
 def mean_effect(estimates: Sequence[Estimate]) -> Estimate | None:
     """The mean of the cells' differences, cells as blocks of equal weight; None for no estimate.
@@ -29,7 +32,8 @@ def mean_effect(estimates: Sequence[Estimate]) -> Estimate | None:
     if len(squares) == 1:
         df = next(iter(freedoms.values()))
     else:
-        df = math.floor(total**2 / math.fsum(square**2 / freedoms[source] for source, square in squares.items()))
+        exact = total**2 / math.fsum(square**2 / freedoms[source] for source, square in squares.items())
+        df = math.floor(exact + _ROUNDING)
     value = mean([one.value for one in estimates])
     return Estimate(value, 1.0, Variance(total, max(1, df)), "mean over cells", len(estimates))
 
