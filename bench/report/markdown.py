@@ -25,9 +25,9 @@ def _columns(tables: list[Table]) -> list[str]:
     said: set[str] = set()
     for table in tables:
         fresh = [column for column in table.columns if not column.detail and column.name not in said]
+        repeated = " (beside those above)" if said else ""
         said |= {column.name for column in fresh}
-        repeated = "" if len(said) == len(fresh) else " (beside those above)"
-        lines += ["", f"### {table.name}.csv{repeated}", ""]
+        lines += ["", f"### {table.name}.csv{repeated}", ""] if fresh else []
         lines += [f"- `{column.name}`: {_escaped(column.meaning)}" for column in fresh]
     return [*lines, ""]
 

@@ -108,9 +108,11 @@ class Readings:
         return series in self._measured
 
     def prefix(self, series: Series) -> str:
-        """What column names begin with where several arms recorded the same number; else empty."""
-        arms = {other.arm for other in self._series[series.metric] if other.detail == series.detail}
-        return "" if len(arms) == 1 else f"{series.arm}_"
+        """What column names begin with where another arm recorded some of the arm's numbers of this metric."""
+        found = self._series[series.metric]
+        own = {other.detail for other in found if other.arm == series.arm}
+        shared = any(other.arm != series.arm and other.detail in own for other in found)
+        return f"{series.arm}_" if shared else ""
 
 
 def value_text(value: str | float | bool | None) -> str:

@@ -150,7 +150,7 @@ def _heading(quantity: Quantity) -> str:
 def _notes(sets: Sequence[CorruptionSet], quantities: Sequence[Quantity], attacks: Sequence[Quantity]) -> list[str]:
     if not quantities:
         return ["Corrupted and attacked images: not measured."]
-    notes = [f"{found.label}: {found.description}; {len(found.counted)} conditions." for found in sets]
+    notes = [f"{found.label}: {found.description}." for found in sets]
     notes.append(f"Accuracies in %, unless the column says otherwise. {NO_DEFENCE}")
     if attacks:
         notes.append("Each attack and its checks, and gains that stronger attacks take away: robustness-adversarial.")

@@ -142,7 +142,9 @@ def test_files_are_the_same_bytes_twice_and_can_be_opened(tmp_path):
     tables = study(tmp_path / "records", 3)
     first, second = write_figures(tables, tmp_path / "one"), write_figures(tables, tmp_path / "two")
     assert [path.name for path in first] == [
-        f"{name}.{kind}" for name in ("accuracy", "robustness", "step-time") for kind in ("png", "svg")
+        f"{name}.{kind}"
+        for name in ("accuracy", "robustness", "step-time", "corruptions", "severities")
+        for kind in ("png", "svg")
     ]
     for one, two in zip(first, second, strict=True):
         assert one.read_bytes() == two.read_bytes()
@@ -163,6 +165,8 @@ def test_awkward_records_and_several_cells(tmp_path):
         "accuracy-digits-5-test_resnet-digits-100ep.png",
         "robustness-digits-5-test_resnet-digits-100ep.png",
         "step-time-digits-5-test_resnet-digits-100ep.png",
+        "corruptions-digits-5-test_resnet-digits-100ep.png",
+        "severities-digits-5-test_resnet-digits-100ep.png",
         "accuracy-other-data-test_resnet-digits-100ep.png",
     ]
 

@@ -10,6 +10,7 @@ import pytest
 from bench.records import Store
 from bench.report import build_tables, write_tables
 from tests.golden.tables.awkward_study import awkward_plan, write_awkward_study
+from tests.golden.tables.robust_records import write_robust_study
 
 EXPECTED = Path(__file__).parents[1] / "golden" / "tables" / "expected"
 """Run this file with MIXBENCH_UPDATE_GOLDEN=1 to write the files anew, and read the difference before committing."""
@@ -30,11 +31,20 @@ def written(root: Path, folder: Path, planned: bool) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("planned", [True, False], ids=["planned", "unplanned"])
 def test_tables_are_the_expected_bytes(records, tmp_path, planned):
-    found = written(records, tmp_path, planned)
-    folder = EXPECTED / ("planned" if planned else "unplanned")
+    check(written(records, tmp_path, planned), tmp_path, EXPECTED / ("planned" if planned else "unplanned"))
+
+
+def test_robustness_tables_are_the_expected_bytes(tmp_path):
+    root, folder = tmp_path / "records", tmp_path / "tables"
+    write_robust_study(root, {"erm": [0.80, 0.81], "mixup": [0.82, 0.83]})
+    paths = write_tables(build_tables(Store(root).runs()), folder)
+    check({path.name: path.read_bytes() for path in paths}, folder, EXPECTED / "robust")
+
+
+def check(found: dict[str, bytes], written_to: Path, folder: Path) -> None:
     if os.environ.get("MIXBENCH_UPDATE_GOLDEN"):
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(tmp_path, folder)
+        shutil.copytree(written_to, folder)
     assert sorted(found) == sorted(path.name for path in folder.iterdir())
     for name, content in found.items():
         assert content.decode() == (folder / name).read_text(), name

@@ -53,8 +53,8 @@ def corruption_heatmap(
     _name(axes, shown, conditions)
     bar = figure.colorbar(drawn, ax=axes, pad=0.01, fraction=0.03)
     bar.set_label("accuracy, %" if base is None else f"points above {reference}")
-    what = "accuracy in %" if base is None else f"{reference}: accuracy in %, others: points above or below it"
-    heading = f"Accuracy under each corruption, mean over severities, {seeds_of(shown)}; {what}"
+    what = "in %" if base is None else f"{reference} in %, others in points above it"
+    heading = f"Accuracy under each corruption ({what}), {seeds_of(shown)}"
     figure.suptitle(two_lines(heading, title), fontsize=10.5)
     return figure
 
