@@ -38,7 +38,6 @@ def fast_minimum_norm(
     norm: Literal["linf", "l2"],
     steps: int,
     *,
-    first_step: float = FIRST_STEP,
     overshoot: float = OVERSHOOT,
 ) -> Smallest:
     """The smallest change found that makes the label lose, by Algorithm 1 of the paper, untargeted, from no change.
@@ -74,7 +73,7 @@ def fast_minimum_norm(
         to_boundary = (1 + overshoot) * (length + margins.abs() / _length(gradient, dual).clamp(min=SMALLEST))
         unfooled = torch.where(best.isfinite(), radius * (1 + growth), to_boundary)
         radius = torch.where(fooled, torch.minimum(radius * (1 - growth), best), unfooled).minimum(farthest)
-        size = first_step * (0.01 + 0.99 * falling)
+        size = FIRST_STEP * (0.01 + 0.99 * falling)
         moved = change - size * gradient / _spread(_length(gradient, 2).clamp(min=SMALLEST))
         change = (original + _into_ball(moved, radius, norm)).clamp(0, 1) - original
     nearest[active] = best
