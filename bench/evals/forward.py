@@ -28,13 +28,20 @@ class Predictions(NamedTuple):
 
 @contextmanager
 def evaluation_mode(backbone: nn.Module, device: torch.device) -> Iterator[None]:
-    """Dropout off, BatchNorm on its running statistics, autocast off; each module's own mode comes back at the end."""
+    """Dropout off, BatchNorm on its running statistics, full float32; everything is as it was at the end.
+
+    Autocast and TF32 are off: with TF32 a GPU would give other logits than a CPU from the third digit on.
+    """
     modes = [(module, module.training) for module in backbone.modules()]
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    shortened = cudnn.allow_tf32, matmul.allow_tf32
     backbone.eval()
+    cudnn.allow_tf32 = matmul.allow_tf32 = False
     try:
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
+        cudnn.allow_tf32, matmul.allow_tf32 = shortened
         for module, training in modes:
             module.training = training
 

