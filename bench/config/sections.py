@@ -10,6 +10,7 @@ from pydantic_core import PydanticUndefined
 from bench.config.catalogue import MethodFacts, method_facts, method_names
 from bench.config.folders import ConfigFolders
 from bench.config.overrides import Overrides
+from bench.config.search import parse_search
 from bench.config.validation import validated
 from bench.config.yaml_file import YamlFile, read_yaml
 from bench.errors import BadInput, nearest
@@ -77,10 +78,12 @@ def resolve_method(name: str, asked_in: str, folders: ConfigFolders, layers: lis
         raise BadInput(f"{file.where('implementation')}: unknown implementation '{implementation}'; {hint}")
     facts = method_facts(implementation)
     title = str(values.pop("title", facts.title))
+    parse_search(values.pop("search", {}), facts, file)
     own = [_only_known(facts, layer) for layer in layers]
     parameters = _layered(facts.parameters, "method", values, origins, file, asked_in, own)
     spec = MethodSpec(implementation=implementation, parameters=parameters.model_dump(), neutral=facts.neutral)
     origins.pop("title", None)
+    origins.pop("search", None)
     return Resolved(name, spec, _with_defaults(facts.parameters, origins), title)
 
 

@@ -139,6 +139,8 @@ def _train(training: Training, splits: Splits, saver: _Saver, record: RecordWrit
 def _finish(
     spec: Spec, training: Training, splits: Splits, folder: Path, device: torch.device, record: RecordWriter
 ) -> None:
+    if "test" not in splits.evaluation:  # a trial of a tuning: its numbers are all that is wanted of it
+        return
     ranked: Any = training.ranked
     save_weights(folder, ranked.model)
     context = Context(ranked, training.normalise, splits.evaluation, splits.facts.num_classes, device, spec.seed)

@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,9 @@ class Worker:
         device = pick_device(task["device"])
         torch.set_num_threads(task["threads"])
         splits = splits_for(spec.data.model_dump_json(), str(device))
+        if task.get("trial"):
+            kept = {name: feed for name, feed in splits.evaluation.items() if name == "validation"}
+            splits = replace(splits, evaluation=kept)
         torch.compiler.reset()  # graphs of earlier runs count against dynamo's limit
 
         def report(event: dict[str, Any]) -> None:

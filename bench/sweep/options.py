@@ -15,6 +15,7 @@ class Options:
     """device: auto, cpu, cuda or cuda:N. workers, threads: None lets the machine decide. run_timeout: seconds.
 
     lock: descriptor of the results lock, which workers hold too, so that it outlives a parent that was killed.
+    trial: runs are trials of a tuning, which may see validation images but never the test images; they keep numbers only.
     """
 
     device: str = "auto"
@@ -23,6 +24,7 @@ class Options:
     run_timeout: float | None = None
     lock: int | None = None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    trial: bool = False
 
 
 def logs_folder(store: Store) -> Path:

@@ -110,6 +110,7 @@ def _task(item: Todo, suite: Suite, store: Store, workers: Workers, options: Opt
         "device": workers.device,
         "threads": workers.threads,
         "train": training,
+        "trial": options.trial,
         "source_digest": item.source_digest,
         "planned": item.seeds,
         "checkpoint_seconds": options.checkpoint_seconds,
