@@ -1,0 +1,16 @@
+// On paper all rows are shown, open tables stay open, and charts are drawn in the colours of paper.
+(() => {
+  const prepare = (printing) => {
+    if (page.printing === printing) return;
+    page.printing = printing;
+    for (const board of page.boards.values()) {
+      if (board.rows().count() > page.pageLength) board.page.len(printing ? -1 : page.pageLength).draw();
+    }
+    page.figures.forEach(page.drawChart);
+    for (const figure of page.figures) Plotly.Plots.resize(figure.plot);
+  };
+  window.addEventListener("beforeprint", () => prepare(true));
+  window.addEventListener("afterprint", () => prepare(false));
+  window.matchMedia("print").addEventListener("change", (event) => prepare(event.matches));
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => page.figures.forEach(page.drawChart));
+})();
