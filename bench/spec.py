@@ -91,7 +91,7 @@ class ExceptionSpec(Section):
     """What one implementation needs otherwise than the common protocol, and why; printed as a footnote."""
 
     method: str
-    set: dict[str, Scalar]
+    set: dict[str, Scalar | tuple[int, ...]]
     reason: str
 
 
@@ -134,6 +134,8 @@ class ProtocolSpec(Section):
     """Processes that share a run; one so far."""
     trained_elsewhere: Annotated[bool, Field(json_schema_extra=NEUTRAL)] = False
     """The network comes from a checkpoint file; the other fields then say nothing about how it was trained."""
+    compute_budget: Annotated[str, Field(json_schema_extra=NEUTRAL)] = ""
+    """Where epochs are fitted to equal compute: the machine and the cost table. Written by a suite's `compute` key."""
     exceptions: tuple[ExceptionSpec, ...] = ()
     """In a run's spec only those of its own method."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import bench
 from bench.errors import BadInput, nearest
 
-KINDS = ("data", "backbone", "protocol", "method", "suite", "eval", "evals", "gate")
+KINDS = ("data", "backbone", "protocol", "method", "suite", "eval", "evals", "gate", "cost")
 
 
 def shipped_configs() -> Path:

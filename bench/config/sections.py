@@ -47,6 +47,8 @@ def resolve_section(
     _forbid_foreign(kind, values, origins)
     spec = _layered(model, kind, values, origins, file, asked_in, layers)
     if isinstance(spec, ProtocolSpec):
+        if spec.compute_budget:
+            raise BadInput(f"{origins['compute_budget']}: 'compute_budget' is written by a suite's 'compute' key")
         _check_exceptions(spec, origins.get("exceptions", asked_in))
     return Resolved(name, spec, _with_defaults(model, origins), title)
 

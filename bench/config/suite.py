@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field
 
 from bench.config.catalogue import method_facts, method_names
+from bench.config.compute_budget import LABEL, CostTable, read_cost
 from bench.config.folders import ConfigFolders, find_suite
 from bench.config.overrides import Overrides, parse_overrides
 from bench.config.sections import Resolved, resolve_method, resolve_section
@@ -51,6 +52,9 @@ class SuiteFile(Section):
     evals: Names = ("clean",)
     """Evaluators by the names of their files in configs/eval, or groups of them in configs/evals."""
     speed: SpeedSettings | Literal["none"] = "none"
+    compute: str | None = None
+    """Equal compute: a cost table, by its name in configs/cost or by path; every method then trains for as many epochs
+    as the protocol's epochs of the table's reference method cost."""
     base: str = "erm"
     """The arm that differences and step-time ratios are taken to."""
     set: dict[str, Any] = Field(default_factory=dict)
@@ -135,11 +139,12 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     _all_used(arms, set_options)
     _all_known(in_file)
     expand_evals(_as_list(file.evals), folders, where("evals"))
+    cost = None if file.compute is None else read_cost(file.compute, source.path, folders, where("compute"))
     seeds = list(range(file.seeds)) if isinstance(file.seeds, int) else list(file.seeds)
     if len(set(seeds)) != len(seeds):
         raise BadInput(f"{where('seeds')}: a seed stands twice")
     planned = [
-        _planned(data, backbone, protocol, arm, seed)
+        _planned(data, backbone, protocol, arm, seed, cost)
         for data, backbone, protocol in itertools.product(*sections.values())
         for seed in seeds
         for arm in arms
@@ -151,16 +156,24 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
 
 
 def _planned(
-    data: Resolved[Any], backbone: Resolved[Any], protocol: Resolved[ProtocolSpec], arm: Resolved[MethodSpec], seed: int
-) -> Planned:
+    data: Resolved[Any], backbone: Resolved[Any], protocol: Resolved[ProtocolSpec], arm: Resolved[MethodSpec], seed: int,
+    cost: CostTable | None,
+) -> Planned:  # fmt: skip
     own = tuple(e for e in protocol.spec.exceptions if e.method == arm.spec.implementation)
+    settings, label = protocol.spec.model_copy(update={"exceptions": own}), protocol.name
+    if cost is not None:
+        timed = cost.cell(data.name, backbone.name, protocol.name, settings)
+        fitted = cost.exception(timed, arm.name, arm.spec.implementation, settings)
+        own = own if fitted is None else (*own, fitted)
+        settings = settings.model_copy(update={"exceptions": own, "compute_budget": cost.budget(timed)})
+        label = f"{protocol.name}-{LABEL}"
     spec = Spec(
         data=data.spec,
         backbone=backbone.spec,
-        protocol=protocol.spec.model_copy(update={"exceptions": own}),
+        protocol=settings,
         method=arm.spec,
         seed=seed,
-        labels=Labels(data=data.name, backbone=backbone.name, protocol=protocol.name, method=arm.name),
+        labels=Labels(data=data.name, backbone=backbone.name, protocol=label, method=arm.name),
     )
     sections = {"data": data, "backbone": backbone, "protocol": protocol, "method": arm}
     return Planned(spec, arm.title, {name: section.origins for name, section in sections.items()})

@@ -15,7 +15,7 @@ class Options:
     """device: auto, cpu, cuda or cuda:N. workers, threads: None lets the machine decide. run_timeout: seconds.
 
     lock: descriptor of the results lock, which workers hold too, so that it outlives a parent that was killed.
-    trial: runs are trials of a tuning, which may see validation images but never the test images; they keep numbers only.
+    trial: runs are trials of a tuning, which see validation images but never the test images and keep numbers only.
     """
 
     device: str = "auto"
