@@ -24,8 +24,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _gate(options: argparse.Namespace) -> int:
-    if options.reason is not None or options.margin is not None or options.robustness_margin is not None:
-        raise BadInput("--reason and margins belong to `gate accept`: the baseline states them before any new run")
     with contextlib.ExitStack() as held:
         machine = None
         if options.run:
@@ -45,17 +43,14 @@ def _gate(options: argparse.Namespace) -> int:
 
 
 def _accept(options: argparse.Namespace) -> int:
-    for name in ("json", "junit", "github", "run"):
-        if getattr(options, name):
-            raise BadInput(f"--{name} does not go with `gate accept`")
-    accuracy = 0.5 if options.margin is None else options.margin
+    accuracy = options.margin
     robustness = accuracy if options.robustness_margin is None else options.robustness_margin
     if not (0 < accuracy < 100 and 0 < robustness < 100):
         raise BadInput("--margin: is in percentage points, above 0 and below 100")
     store = store_of(options)
     require_records(store)
     margins = Margins(accuracy=accuracy, robustness=robustness)
-    made = accept(options.baseline, options.suites, store, options.reason or "", margins, options.assignments)
+    made = accept(options.baseline, options.suites, store, options.reason, margins, options.assignments)
     for kind in ("accuracy", "robustness"):
         powers = baseline_power(getattr(made.baseline, kind))
         if powers:

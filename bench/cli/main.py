@@ -104,6 +104,21 @@ def build_parser() -> argparse.ArgumentParser:
     _suite(add)
     _machine(add)
     add.add_argument("--rounds", type=int, metavar="N", help="rounds (default: the suite's, else 20)")
+    add.add_argument("--write-cost", type=Path, metavar="FILE",
+                     help="write the ratios as a cost table for suites with equal compute")  # fmt: skip
+    add.add_argument("--recorded", action="store_true", help="take the step times on record, time nothing")
+
+    add = _command(commands, "tune", "as many trials for every method, chosen on validation images, then fresh runs",
+                   "mixbench tune cifar10 --trials 16 --set data.validation=0.1")  # fmt: skip
+    _suite(add)
+    _machine(add)
+    add.add_argument("--trials", type=_positive, required=True, metavar="N", help="trials of each method; the first "
+                     "is its default")  # fmt: skip
+    add.add_argument("--sampler", choices=["random", "qmc"], default="random",
+                     help="independent draws, or a scrambled Sobol sequence (default: random)")  # fmt: skip
+    add.add_argument("--seed", type=int, default=90001, metavar="N", help="seed of all trials, none of the suite's "
+                     "(default: 90001)")  # fmt: skip
+    add.add_argument("--run-timeout", type=float, metavar="SECONDS", help="end any single run after this time")
 
     add = _command(commands, "table", "write a suite's tables again from its records",
                    "mixbench table quickstart --figures")  # fmt: skip
@@ -111,6 +126,14 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to (default: RESULTS/tables/SUITE)")
     add.add_argument("--figures", action="store_true", help="draw the figures too")
     _json(add)
+
+    add = _command(commands, "report", "one HTML page that needs no network: leaderboard, charts, gallery, protocol",
+                   "mixbench report quickstart -o report/")  # fmt: skip
+    add.add_argument("suites", nargs="*", metavar="SUITE", help="names or YAML files of suites (default: all records)")
+    _set(add)
+    add.add_argument("-o", "--output", type=Path, default=Path("report"), metavar="DIR",
+                     help="where index.html is written (default: report)")  # fmt: skip
+    add.add_argument("--no-gallery", action="store_true", help="without mixed images, which need torch and the data")
 
     add = _command(commands, "compare", "methods head to head against a base, from records",
                    "mixbench compare alignmix --against erm cifar10 --metric nll")  # fmt: skip
@@ -130,18 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = _command(commands, "gate", "compare new runs with a stored baseline, for CI; `accept` writes one",
                    "mixbench gate accuracy --baseline results/baselines/main.json --run\n"
                    "  mixbench gate accept cifar10 --baseline results/baselines/main.json --reason New")  # fmt: skip
-    add.add_argument("kind", choices=["accuracy", "robustness", "speed", "accept"], help="what to compare")
-    add.add_argument("suites", nargs="*", metavar="SUITE", help="suites by name or file (default: the baseline's)")
-    add.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="the stored baseline, JSON")
-    add.add_argument("--run", action="store_true", help="train, evaluate or time what the decision needs")
-    add.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")
-    add.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
-    add.add_argument("--github", action="store_true", help="append the table to GitHub's step summary")
-    add.add_argument("--reason", metavar="TEXT", help="accept: why this baseline is right")
-    add.add_argument("--margin", type=float, metavar="POINTS", help="accept: a smaller drop does not matter (0.5)")
-    add.add_argument("--robustness-margin", type=float, metavar="POINTS", help="accept: the same for robustness")
-    _set(add)
-    _machine(add)
+    _gate(add)
 
     add = _command(commands, "check", "validate configs, methods and records without training",
                    "mixbench check methods/mymix.py")  # fmt: skip
@@ -169,6 +181,30 @@ def _command(commands, name: str, summary: str, example: str) -> argparse.Argume
     )
     added.set_defaults(module=f"{name}_command")
     return added
+
+
+def _gate(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=_Parser)
+    summaries = {kind: f"compare {kind} with the baseline's" for kind in ("accuracy", "robustness", "speed")}
+    for kind, summary in {**summaries, "accept": "make the current code's runs the new baseline"}.items():
+        add = kinds.add_parser(kind, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        add.add_argument("suites", nargs="*", metavar="SUITE", help="suites by name or file (default: the baseline's)")
+        add.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="the stored baseline, JSON")
+        add.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+                         help="a setting or an axis of the suites to change; repeatable")  # fmt: skip
+        _results(add)
+        if kind == "accept":
+            add.add_argument("--reason", required=True, metavar="TEXT", help="why this baseline is right")
+            add.add_argument("--margin", type=float, default=0.5, metavar="POINTS",
+                             help="smallest drop of accuracy that matters (default: 0.5)")  # fmt: skip
+            add.add_argument("--robustness-margin", type=float, metavar="POINTS",
+                             help="the same for robustness (default: that of accuracy)")  # fmt: skip
+            continue
+        add.add_argument("--run", action="store_true", help="train, evaluate or time what the decision needs")
+        add.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")
+        add.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+        add.add_argument("--github", action="store_true", help="append the table to GitHub's step summary")
+        _machine(add)
 
 
 def _suite(parser: argparse.ArgumentParser) -> None:

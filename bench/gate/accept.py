@@ -54,6 +54,8 @@ def accept(
     loaded = [load_suite(name, parse_set_options(list(assignments))) for name in suites]
     candidates = find_candidates(loaded, store)
     kept = [candidate for candidate in candidates if not candidate.skipped]
+    if not kept:
+        raise BadInput("gate accept: every method of the suite was skipped, so there is nothing to compare with")
     for candidate in kept:
         _complete(candidate)
     sessions = [session for session in store.sessions() if session.status == "ok"]
