@@ -100,7 +100,7 @@ def fit_schedule(protocol: ProtocolSpec, ratio: float) -> dict[str, Scalar | tup
     """Epochs, warm-up and milestones for a method whose step takes `ratio` times the reference's.
 
     epochs = round(protocol.epochs / ratio), halves up, at least 1; warm-up and milestones keep their share of the run,
-    each at least one epoch before the end. Cosine follows from the epochs. Only epochs and what differs are given.
+    and warm-up leaves an epoch at least. Cosine follows from the epochs. Only epochs and what differs are given.
     """
     epochs = max(1, _rounded(protocol.epochs / ratio))
     found: dict[str, Any] = {"epochs": epochs}

@@ -156,8 +156,8 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
 
 
 def _planned(
-    data: Resolved[Any], backbone: Resolved[Any], protocol: Resolved[ProtocolSpec], arm: Resolved[MethodSpec], seed: int,
-    cost: CostTable | None,
+    data: Resolved[Any], backbone: Resolved[Any], protocol: Resolved[ProtocolSpec], arm: Resolved[MethodSpec],
+    seed: int, cost: CostTable | None,
 ) -> Planned:  # fmt: skip
     own = tuple(e for e in protocol.spec.exceptions if e.method == arm.spec.implementation)
     settings, label = protocol.spec.model_copy(update={"exceptions": own}), protocol.name

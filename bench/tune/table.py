@@ -174,7 +174,7 @@ def _fields() -> list[Field]:
         Field("default top-1 %", with_interval("default_top1", 2)),
         Field("tuned top-1 %", with_interval("tuned_top1", 2)),
         Field("gap, points", gap),
-        Field("validation %: default / chosen", validation),
+        Field("validation %, default / chosen", validation),
         Field("searched", lambda row: str(row["searched"]), left=True, where="markdown"),
     ]
 
@@ -192,5 +192,5 @@ def _notes(settings: Settings) -> list[str]:
         "default wins a tie. No trial was evaluated on a test image.",
         "Test top-1 is of new runs with the suite's seeds. The chosen trial's validation top-1 is the highest of many "
         "and therefore too high; a gap whose interval holds 0 is no gain. Intervals are 95 % each.",
-        "Equal trials are not equal chances: a method with more parameters searches a larger space with the same number.",
+        "Equal trials are not equal chances: with more parameters the same number of trials searches a larger space.",
     ]
