@@ -41,13 +41,13 @@ def attack_series(readings: Readings, attack: str, norm: str) -> list[Series]:
 
 
 def attack_quantities(readings: Readings, attacks: Sequence[str] = tuple(ATTACKS)) -> list[Quantity]:
-    """A column for each attack, norm and strength; APGD's curves begin with the clean accuracy at strength 0."""
+    """A column for each attack, norm and strength; the strongest ones' begin with the clean accuracy at strength 0."""
     made: list[Quantity] = []
     clean = {one.arm: one for one in readings.bare("attack_clean_top1")}
     for attack in attacks:
         for norm in NORMS:
             series = attack_series(readings, attack, norm)
-            for one in {one.arm: one for one in series if attack == "apgd" and one.arm in clean}.values():
+            for one in {one.arm: one for one in series if attack in STRONGEST and one.arm in clean}.values():
                 name = f"{readings.prefix(one)}{attack}_{norm}_0"
                 meaning = f"clean top-1 on the images that '{one.arm}' attacks, %"
                 made.append(Quantity(name, meaning, one.arm, (clean[one.arm],)))
@@ -88,12 +88,14 @@ def gap_quantities(readings: Readings) -> list[Quantity]:
 
 
 def masking_values(readings: Readings) -> list[Quantity]:
-    """Further numbers of the checks, as they were recorded."""
+    """The shares that the checks compare."""
     return [
         Quantity(
             f"{readings.prefix(one)}masking_{one.text('quantity')}{_ending(one, 'quantity')}",
-            f"check for gradient masking: {one.text('quantity')}{_ending(one, 'quantity', ' ')}, as recorded",
-            one.arm, (one,), scale=1.0, decimals=None, digits=4, compared=False,
+            f"check for gradient masking: {one.text('quantity')}{_ending(one, 'quantity', ' ')}, %",
+            one.arm,
+            (one,),
+            compared=False,
         )
         for one in readings.series("masking_value")
     ]  # fmt: skip
