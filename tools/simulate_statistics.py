@@ -76,8 +76,13 @@ SETTINGS = [
     *(Setting(cells, 3, (spread, spread), 0.4) for cells, spread in itertools.product((1, 8), (0.15, 0.45))),
 ]  # fmt: skip
 AWKWARD = {
-    "two methods only": [Setting(1, seeds, (0.3, 0.3), 0.4, methods=2) for seeds in (3, 5)],
-    "cells spread from 0.15 to 0.45": [Setting(8, seeds, (0.15, 0.45), 0.4) for seeds in (3, 5, 10)],
+    "two methods only": [
+        Setting(cells, seeds, (0.3, 0.3), 0.4, methods=2) for cells, seeds in ((1, 3), (1, 5), (8, 3), (8, 5))
+    ],
+    "two methods, cells of different spread": [Setting(8, seeds, (0.2, 0.3), 0.4, methods=2) for seeds in (3, 5)],
+    "cells of different spread": [
+        Setting(8, seeds, spread, 0.4) for spread in ((0.2, 0.3), (0.15, 0.45)) for seeds in (3, 5, 10)
+    ],
     "a method with three times the spread": [
         Setting(cells, seeds, (0.15, 0.15), 0.4, odd=3.0) for cells in (1, 2, 8) for seeds in (3, 5, 10)
     ],

@@ -11,6 +11,7 @@ from scipy import special
 from bench.stats import LEVEL
 from bench.stats.homogeneity import EQUAL_SPREAD_LEVEL
 from bench.stats.pairing import LARGEST_CORRELATION
+from bench.stats.spread import ENOUGH_FREEDOM
 
 Floats = NDArray[np.float64]
 ALPHA = 1 - LEVEL
@@ -65,7 +66,7 @@ def differences(values: Floats) -> Differences:
     paired = ((centred - centred.mean(2, keepdims=True)) ** 2).sum((2, 3)) / df
     count = even.sum(1)
     together = (count > 1) & (bartlett(paired, df, even) >= EQUAL_SPREAD_LEVEL)
-    common = together[:, None] & even
+    common = together[:, None] & even & (df < ENOUGH_FREEDOM)
     pooled = np.where(even, paired, 0).sum(1) / np.maximum(count, 1)
     variance = np.where(common, pooled[:, None], paired)[:, :, None]
     freedom = np.where(common, (count * df)[:, None], df)[:, :, None]

@@ -45,7 +45,7 @@ def weighted_difference(
     value = ((second - across) * right[0] - (first - across) * right[1]) / determinant
     factor = (1 + rho) * (first + second - 2 * across) / determinant
     if not lone[0] and not lone[1]:
-        value = mean([method[seed] - reference[seed] for seed in common])
+        value, factor = mean([method[seed] - reference[seed] for seed in common]), 2 / pairs
     return Estimate(value, factor, paired, source, pairs if pairs else len(method))
 
 

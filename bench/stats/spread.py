@@ -16,6 +16,8 @@ from bench.stats.summary import mean, sd, sum_of_squares
 from bench.stats.variance import Variance, pooled_variance
 
 Pooled = Literal["data set", "cell", "method"]
+ENOUGH_FREEDOM = 8
+"""A cell with so many degrees of freedom gains little from other cells, and loses if their spreads differ unnoticed."""
 NO_SPREAD = 1e-24
 """A variance below it is rounding: the seed changed nothing, which tells nothing about chance."""
 
@@ -58,8 +60,8 @@ def spreads(cells: Cells, reference: str) -> dict[str, Spread]:
 
     Tests of Bartlett at 5 % decide. If methods scatter unequally over all cells together, each keeps its own variance
     of paired differences, that of all cells where it agrees between them. Else a cell whose methods scatter unequally
-    lets each keep its own of that cell; and for the other cells one variance serves all if theirs agree, else each
-    cell keeps that of its methods.
+    lets each keep its own of that cell. Any other cell takes the variance of its methods if that has 8 degrees of
+    freedom, or the cells disagree; with fewer it shares one variance with all those other cells.
     """
     paired = {name: _told(paired_variance(methods)) for name, methods in cells.items()}
     single = {name: _told(seed_variance(methods)) for name, methods in cells.items()}
@@ -78,7 +80,9 @@ def spreads(cells: Cells, reference: str) -> dict[str, Spread]:
             own = {method: Shared(one, f"{name}/{method}") for method, one in _own(methods, reference).items()}
             found[name] = Spread("method", paired[name], single[name], name, own)
         else:
-            found[name] = common if together else Spread("cell", paired[name], single[name], name)
+            enough = (variance := paired[name]) is not None and variance.df >= ENOUGH_FREEDOM
+            alone = Spread("cell", paired[name], single[name], name)
+            found[name] = common if together and not enough else alone
     return found
 
 
