@@ -12,6 +12,7 @@ from pydantic import ValidationError
 import methods
 from bench.cli.suite_options import store_of
 from bench.config.catalogue import method_facts, method_names, read_facts
+from bench.config.compute_budget import read_cost
 from bench.config.folders import ConfigFolders, shipped_configs
 from bench.config.overrides import Overrides
 from bench.config.sections import resolve_method, resolve_section
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _checks(options: argparse.Namespace) -> Iterator[Check]:
     if not options.paths:
-        for kind in ("data", "backbone", "protocol", "method", "eval", "evals", "suite"):
+        for kind in ("data", "backbone", "protocol", "method", "eval", "evals", "cost", "suite"):
             for path in sorted((shipped_configs() / kind).glob("*.yaml")):
                 yield from _config(path)
         for name in method_names():
@@ -82,10 +83,14 @@ def _config(path: Path) -> Iterator[Check]:
             read_arm(path)
         elif kind == "evals":
             expand_evals([path.stem], folders, str(path))
+        elif kind == "cost":
+            read_cost(str(path), path, folders, str(path))
         elif kind == "suite":
             load_suite(str(path), Overrides("--set"))
         else:
-            raise BadInput(f"{path}: lies in no config folder (data, backbone, protocol, method, eval, evals, suite)")
+            raise BadInput(
+                f"{path}: lies in none of the config folders data, backbone, protocol, method, eval, evals, cost, suite"
+            )
         return []
 
     yield str(path), check

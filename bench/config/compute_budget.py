@@ -78,8 +78,8 @@ class CostTable:
         fitted = fit_schedule(protocol, ratio)
         share = fitted["epochs"] * ratio / protocol.epochs
         reason = (
-            f"equal compute: a step takes {ratio:.3g} x {self.file.reference}'s on {self.file.hardware}, which leaves "
-            f"{fitted['epochs']} of {protocol.epochs} epochs ({share:.1%} of the budget)"
+            f"equal compute: a step takes {ratio:.3g} x {self.file.reference}'s on {self.file.hardware}, whose "
+            f"{protocol.epochs} epochs pay for {fitted['epochs']} ({share:.1%} of the budget)"
         )
         return ExceptionSpec(method=implementation, set=fitted, reason=reason)
 

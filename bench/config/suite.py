@@ -176,7 +176,10 @@ def _planned(
         labels=Labels(data=data.name, backbone=backbone.name, protocol=label, method=arm.name),
     )
     sections = {"data": data, "backbone": backbone, "protocol": protocol, "method": arm}
-    return Planned(spec, arm.title, {name: section.origins for name, section in sections.items()})
+    origins = {name: section.origins for name, section in sections.items()}
+    if cost is not None:
+        origins["protocol"] = {**protocol.origins, **dict.fromkeys(("compute_budget", "exceptions"), str(cost.path))}
+    return Planned(spec, arm.title, origins)
 
 
 def _all_used(arms: list[Resolved[MethodSpec]], given: Overrides) -> None:
