@@ -63,7 +63,7 @@ def slow_decision(new, base, margin, groups, floor):
         waiting = [arm for arm in range(arms) if code[arm] == OPEN]
         if not waiting or REGRESSION in code or dropped:
             break
-        if any(not np.isfinite(new[:look, arm]).sum() == look for arm in waiting):
+        if any(np.isfinite(new[:look, arm]).sum() != look for arm in waiting):
             return code, seeds, dropped, look
         for arm in waiting:
             seeds[arm] = look
