@@ -12,7 +12,11 @@ def cell(seed: int, spreads_of: list[float], seeds: int = 5) -> dict[str, dict[i
 
 
 def test_cells_of_one_spread_share_it():
-    cells = {"a": cell(11, [1] * 4, seeds=3), "b": cell(12, [1] * 4, seeds=3)}
+    orders = {"a": [(0, 1, 2), (2, 0, 1), (1, 0, 2), (0, 2, 1)], "b": [(0, 2, 1), (1, 0, 2), (2, 1, 0), (1, 2, 0)]}
+    cells = {
+        name: {f"m{at}": dict(enumerate(map(float, row))) for at, row in enumerate(rows)}
+        for name, rows in orders.items()
+    }
     found = spreads(cells, "m0")
     assert found["a"] == found["b"]
     assert found["a"].pooled == "data set"
