@@ -57,7 +57,11 @@ def test_of_equal_trials_the_earliest_is_taken_whatever_the_order(tmp_path, plan
 def test_failed_trials_count_and_are_never_chosen(tmp_path, plan):
     diverged = recorded(tmp_path, plan.trials[0].planned.spec, {"validation": 0.99}, status="diverged", reason="nan")
     good = recorded(tmp_path, plan.trials[1].planned.spec, {"validation": 0.1})
-    found = [outcome(plan.trials[0], "a", diverged), outcome(plan.trials[1], "b", good), outcome(plan.trials[2], "c", None)]
+    found = [
+        outcome(plan.trials[0], "a", diverged),
+        outcome(plan.trials[1], "b", good),
+        outcome(plan.trials[2], "c", None),
+    ]
     assert [(each.status, each.reason, each.validation) for each in found] == [
         ("diverged", "nan", None), ("ok", "", 0.1), ("missing", "", None),
     ]  # fmt: skip

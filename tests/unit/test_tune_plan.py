@@ -29,7 +29,12 @@ def test_every_method_gets_the_same_number_of_trials_with_one_foreign_seed(confi
     for plan in plans:
         for trial in plan.trials:
             spec = trial.planned.spec
-            assert spec.model_copy(update={"method": plan.default.spec.method, "seed": 0, "labels": plan.default.spec.labels}) == plan.default.spec
+            assert (
+                spec.model_copy(
+                    update={"method": plan.default.spec.method, "seed": 0, "labels": plan.default.spec.labels}
+                )
+                == plan.default.spec
+            )
             assert spec.method.parameters == {**plan.default.spec.method.parameters, **trial.values}
     mixup = plans[1]
     assert mixup.trials[0].planned.spec.method == mixup.default.spec.method

@@ -50,7 +50,12 @@ def recorded(
         writer.append("begin", schema=1, run_id=spec.run_id, spec=spec.model_dump(mode="json"), provenance={},
                       labels=spec.labels.model_dump(), source_digest="s", planned=[spec.seed])  # fmt: skip
         for number, shares in enumerate((earlier or last, last), start=1):
-            writer.append("epoch", epoch=number, train_loss=1.0, **{name: _split(shares.get(name)) for name in ("test", "validation")})
+            writer.append(
+                "epoch",
+                epoch=number,
+                train_loss=1.0,
+                **{name: _split(shares.get(name)) for name in ("test", "validation")},
+            )
         writer.append("end", status=status, reason=reason, seconds=1.0)
     found = store.run(spec.run_id)
     assert found is not None
