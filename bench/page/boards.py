@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from bench.page.bars import Bar, Scales
 from bench.page.part import Part, families, row_key
+from bench.report.provenance import PROVENANCE_COLUMNS
 from bench.report.rows import COUNT_COLUMNS, ID_COLUMNS, IS_BASE, LABEL_COLUMNS, REFERENCE_TEXT
 from bench.report.table import Column, Record, Table, Value, fixed
 
-_HIDDEN = {column.name for column in (*LABEL_COLUMNS, *COUNT_COLUMNS, *ID_COLUMNS)}
+_HIDDEN = {column.name for column in (*LABEL_COLUMNS, *COUNT_COLUMNS, *PROVENANCE_COLUMNS, *ID_COLUMNS)}
 _PLACES = ("data", "backbone", "protocol")
 """Label columns that are shown where the rows differ in them."""
 _NAMES = {

@@ -11,7 +11,7 @@ from bench.page.boards import heading_text, number_text
 from bench.page.part import row_key
 from bench.report import Tables
 from bench.report.rows import COUNT_COLUMNS, ID_COLUMNS, IS_BASE, LABEL_COLUMNS
-from bench.report.table import Column, Record, Table
+from bench.report.table import Column, Record, Table, shortened
 
 _SIZED = re.compile(r"(?:(.+)_)?(autoattack|apgd_ce|apgd|pgd20|fgsm|random_noise)_(linf|l2)_([0-9.e+-]+)")
 _LEGACY = re.compile(r"(?:(.+)_)?(fgsm)_([0-9.]+)")
@@ -158,11 +158,12 @@ def _curve(place: int, row: Record, points: Sequence[tuple[float, str]], word: s
 
 def _trace(place: int, row: Record, mode: str, x: list[Any], y: list[Any], hover: list[str]) -> dict[str, Any]:
     key = row_key(place, str(row["arm"]))
-    return {"key": key, "name": _name(row), "base": bool(row[IS_BASE]), "mode": mode, "x": x, "y": y, "hover": hover}
+    name = _escaped(shortened(str(row["method"])))
+    return {"key": key, "name": name, "base": bool(row[IS_BASE]), "mode": mode, "x": x, "y": y, "hover": hover}
 
 
 def _choice(label: str, x: str, y: str, traces: list[dict[str, Any]], identity: bool = False) -> dict[str, Any]:
-    return {"label": label, "x": escape(x), "y": escape(y), "traces": traces, "identity": identity}
+    return {"label": label, "x": _escaped(x), "y": _escaped(y), "traces": traces, "identity": identity}
 
 
 def _measures(table: Table) -> list[str]:
@@ -181,12 +182,17 @@ def _rows(table: Table | None, cell: str) -> list[Record]:
 
 
 def _name(row: Record) -> str:
-    return escape(str(row["method"]))
+    return _escaped(str(row["method"]))
+
+
+def _escaped(text: str) -> str:
+    """Text for Plotly, which decodes entities for angle brackets and ampersands and no others."""
+    return escape(text, quote=False)
 
 
 def _told(row: Record, column: Column) -> str:
     value = number_text(row[column.name], column) or "reference"
-    return f"{escape(heading_text(column))}: {value}{_reach(row, column.name, column)}"
+    return f"{_escaped(heading_text(column))}: {value}{_reach(row, column.name, column)}"
 
 
 def _reach(row: Record, name: str, column: Column | None = None) -> str:

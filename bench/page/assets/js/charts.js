@@ -21,6 +21,8 @@ page.traces = (chart, choice) => {
   const keys = [...new Set(chart.choices.flatMap((one) => one.traces.map((trace) => trace.key)))];
   const shown = choice.traces.filter((trace) => page.showsKey(trace.key));
   const labelled = shown.length <= page.mostLabels;
+  const known = shown.flatMap((trace) => trace.x);
+  const middle = (Math.min(...known) + Math.max(...known)) / 2;
   const drawn = shown.map((trace) => {
     const look = page.look(keys.indexOf(trace.key), trace.base);
     const points = trace.mode === "markers";
@@ -41,7 +43,7 @@ page.traces = (chart, choice) => {
       x: trace.x,
       y: trace.y,
       text: points ? trace.x.map(() => trace.name) : undefined,
-      textposition: "top right",
+      textposition: trace.x.map((x) => (x > middle ? "top left" : "top right")),
       textfont: { color: look.colour, size: 12 },
       hovertext: trace.hover,
       hoverinfo: "text",
@@ -85,24 +87,61 @@ page.layout = (choice) => {
 
 page.drawChart = (figure) => {
   const { chart } = figure;
-  const choice = chart.choices[figure.choice?.value ?? 0];
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-  const told = page.traces(chart, choice).map((trace) => trace.name).length;
-  figure.plot.setAttribute("aria-label", `${chart.title}: ${choice.label}. ${chart.about} ${told} methods are drawn.`);
+  const choice = page.choiceOf(figure);
+  const config = {
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: window.innerWidth < 640 ? false : "hover",
+    modeBarButtonsToRemove: ["select2d", "lasso2d"],
+  };
+  const told = choice.traces.filter((trace) => page.showsKey(trace.key)).length;
   Plotly.react(figure.plot, page.traces(chart, choice), page.layout(choice), config);
 };
+
+page.choiceOf = (figure) => figure.chart.choices[figure.choice?.value ?? 0];
+
+// Words at once, the drawing when the chart comes near the screen.
+page.renewChart = (figure) => {
+  const { chart } = figure;
+  const choice = page.choiceOf(figure);
+  const told = choice.traces.filter((trace) => page.showsKey(trace.key)).length;
+  figure.caption.textContent = chart.choices.length > 1 ? `${choice.label}. ${chart.about}` : chart.about;
+  figure.plot.setAttribute("aria-label", `${chart.title}: ${choice.label}. ${chart.about} ${told} methods are drawn.`);
+  figure.stale = true;
+  page.drawIfNear(figure);
+};
+
+page.drawIfNear = (figure) => {
+  if (!figure.stale || !(figure.near || page.printing)) return;
+  figure.stale = false;
+  page.drawChart(figure);
+};
+
+page.nearness = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      const figure = page.figures.find((one) => one.plot === entry.target);
+      if (!figure) continue;
+      figure.near = entry.isIntersecting;
+      page.drawIfNear(figure);
+    }
+  },
+  { rootMargin: "400px" },
+);
 
 page.figures = [];
 page.drawCharts = (cell) => {
   const grid = document.getElementById("chart-grid");
   if (!grid) return;
   if (grid.dataset.cell !== cell) {
+    page.nearness.disconnect();
     for (const figure of page.figures) Plotly.purge(figure.plot);
     page.figures = (page.data.cells[cell] ?? []).map(page.makeFigure);
     grid.replaceChildren(...page.figures.map((figure) => figure.element));
     grid.dataset.cell = cell;
+    for (const figure of page.figures) page.nearness.observe(figure.plot);
   }
-  page.figures.forEach(page.drawChart);
+  page.figures.forEach(page.renewChart);
 };
 
 page.makeFigure = (chart) => {
@@ -114,10 +153,11 @@ page.makeFigure = (chart) => {
     const label = page.element("label", "Shown");
     figure.choice = page.element("select");
     chart.choices.forEach((choice, place) => figure.choice.append(new Option(choice.label, String(place))));
-    figure.choice.addEventListener("change", () => page.drawChart(figure));
+    figure.choice.addEventListener("change", () => page.renewChart(figure));
     label.append(figure.choice);
     figure.element.append(label);
   }
-  figure.element.append(figure.plot, page.element("figcaption", chart.about));
+  figure.caption = page.element("figcaption");
+  figure.element.append(figure.plot, figure.caption);
   return figure;
 };

@@ -4,7 +4,7 @@
   let shown = null;
   let leaving = 0;
 
-  const valueText = (value) => (value === null || value === undefined ? "–" : String(Number(value.toPrecision(5))));
+  const valueText = (value) => (value === null || value === undefined ? "–" : Math.abs(value) >= 1 ? value.toFixed(2) : value.toPrecision(3));
 
   const fill = (key, name) => {
     const row = page.data.runs[key];
