@@ -72,14 +72,17 @@ def test_simulated_lone_seeds_are_those_of_bench_stats(seeds, rho):
     studies, methods, base = 20, 3, 6
     value, square, df = lone_seeds(np.random.default_rng(4), studies, methods, seeds, base, rho, 0.3)
     drawn = draw(np.random.default_rng(4), studies, np.full((1, methods), 0.3), base, rho)[:, 0].tolist()
+    pooled = 0
     for study, rows in enumerate(drawn):
         cell = {f"m{m}": dict(enumerate(row[: base if m == 0 else seeds])) for m, row in enumerate(rows)}
         spread = spreads({"only": cell}, "m0")["only"]
         if spread.pooled == "method":
             continue
+        pooled += 1
         found = cell_difference("m1", cell, "m0", spread)
         assert found is not None
         assert (found.value, found.error**2, found.variance.df) == pytest.approx((value[study], square[study], df))
+    assert pooled > studies / 2
 
 
 def test_holm_finds_something_exactly_where_the_smallest_p_value_does():
