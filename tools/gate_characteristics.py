@@ -68,7 +68,7 @@ def simulate(setting: Setting, studies: int = STUDIES) -> Characteristics:
         passed = (found.code == PASS).all(axis=1) & ~regressed
         totals += (passed.sum(), regressed.sum(), found.seeds.mean(axis=1).sum())
     passed, regressed, seeds = (float(total) / studies for total in totals)
-    return Characteristics(passed, regressed, 1 - passed - regressed, seeds)
+    return Characteristics(passed, regressed, max(0.0, 1 - passed - regressed), seeds)
 
 
 def _values(setting: Setting, generator: np.random.Generator, studies: int, seeds: int) -> np.ndarray:

@@ -121,10 +121,16 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--run-timeout", type=float, metavar="SECONDS", help="end any single run after this time")
 
     add = _command(commands, "table", "write a suite's tables again from its records",
-                   "mixbench table quickstart --figures")  # fmt: skip
-    _suite(add)
-    add.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to (default: RESULTS/tables/SUITE)")
+                   "mixbench table quickstart --figures\n  mixbench table results/reference/NAME --check")  # fmt: skip
+    add.add_argument("suite", metavar="SUITE|RECORDS", help="name or YAML file of a suite, or a folder of records")
+    _set(add)
+    add.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to (default: RESULTS/tables/SUITE; for a "
+                     "folder of records: tables beside it)")  # fmt: skip
     add.add_argument("--figures", action="store_true", help="draw the figures too")
+    for kind in ("data", "backbone", "family"):
+        add.add_argument(f"--{kind}", action="append", default=[], metavar="NAME",
+                         help=f"only rows of this {kind}; repeatable")  # fmt: skip
+    add.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file is not what records give")
     _json(add)
 
     add = _command(commands, "report", "one HTML page that needs no network: leaderboard, charts, gallery, protocol",
@@ -161,6 +167,11 @@ def build_parser() -> argparse.ArgumentParser:
                      help="config files, method files, record folders (default: everything)")  # fmt: skip
     add.add_argument("--fast", action="store_true", help="leave out the methods' contract, which imports torch")
     _results(add)
+
+    add = _command(commands, "verify", "check submitted records before they enter a board",
+                   "mixbench verify submissions/them/records")  # fmt: skip
+    add.add_argument("records", type=Path, metavar="RECORDS", help="a folder of records, or one that holds `records`")
+    _json(add)
 
     add = _command(commands, "new", "write a working method file and its config to start from",
                    "mixbench new mymix")  # fmt: skip

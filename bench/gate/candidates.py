@@ -114,7 +114,7 @@ def differing_settings(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def _flat(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict):
         for key, item in cast("dict[str, Any]", value).items():
             yield from _flat(item, f"{path}.{key}" if path else key)
     else:
