@@ -3,23 +3,68 @@
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Mapping
+from pathlib import Path
 
 from bench.cli.suite_options import store_of, suite_of
-from bench.cli.tables import suite_tables, write_and_print
-from bench.report import write_tables
+from bench.cli.tables import known_families, suite_tables, write_and_print
+from bench.errors import EXIT_FINE, EXIT_REGRESSION, BadInput
+from bench.records import Store
+from bench.report import Tables, build_tables, print_tables, write_tables
+from bench.report.json_tables import tables_json
+from bench.report.slices import Slice, sliced
+from bench.report.write import table_differences
 from bench.sweep.sweep import require_records
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write a suite's tables from its records, without training anything."""
-    suite = suite_of(options)
-    store = store_of(options)
-    require_records(store)
-    tables = suite_tables(suite, store, options.hardware)
+    """Write the tables of a suite or of a folder of records, or compare files with them; nothing is trained."""
+    chosen = Slice(options.data, options.backbone, options.family)
+    families = known_families()
+    given = Path(options.suite).expanduser()
+    suite = None if given.is_dir() else suite_of(options)
+    if suite is None:
+        if options.assignments:
+            raise BadInput("--set: changes a suite, and a folder of records is none")
+        root = records_folder(given)
+        store = Store(root)
+        tables, folder = build_tables(store.runs(), store.sessions(), hardware=options.hardware), root.parent / "tables"
+    else:
+        store = store_of(options)
+        require_records(store)
+        tables, folder = suite_tables(suite, store, options.hardware), options.results / "tables" / suite.name
+    if chosen.name:
+        tables, folder = sliced(tables, chosen, families), folder / chosen.name
+    folder = options.output or folder
+    if options.check:
+        return _check(tables, folder, families)
     if options.json:
-        write_tables(tables, options.output or options.results / "tables" / suite.name)
-        print(json.dumps({table.name: table.rows for table in tables.all}, indent=1))
-        return 0
-    write_and_print(suite, tables, options.results, options.figures, options.output)
-    return 0
+        write_tables(tables, folder, families)
+        print(tables_json(tables), end="")
+    elif suite is not None:
+        own = folder if options.output or chosen.name else None
+        write_and_print(suite, tables, options.results, options.figures, own)
+    else:
+        paths = write_tables(tables, folder, families)
+        if options.figures:
+            from bench.report.figures import write_figures
+
+            paths += write_figures(tables, folder)
+        print_tables(tables)
+        print("\nWritten:", *paths, sep="\n  ")
+    return EXIT_FINE
+
+
+def records_folder(given: Path) -> Path:
+    """The folder of records itself: the one given, or `records` inside it."""
+    return given / "records" if (given / "records").is_dir() else given
+
+
+def _check(tables: Tables, folder: Path, families: Mapping[str, str]) -> int:
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: there are no tables to check")
+    problems = table_differences(tables, folder, families)
+    for problem in problems:
+        print(problem)
+    print(f"{folder}: " + (f"{len(problems)} file(s) differ" if problems else "what the records give, byte for byte"))
+    return EXIT_REGRESSION if problems else EXIT_FINE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from bench.config.catalogue import method_facts, method_names
 from bench.config.suite import Suite
 from bench.records import Store
 from bench.report import Tables, build_tables, print_tables, write_tables
@@ -41,10 +42,15 @@ def suite_tables(suite: Suite, store: Store, hardware: str | None = None) -> Tab
     )
 
 
+def known_families() -> dict[str, str]:
+    """By implementation the family of every method that is installed here."""
+    return {name: method_facts(name).family for name in method_names()}
+
+
 def write_and_print(suite: Suite, tables: Tables, results: Path, figures: bool, output: Path | None = None) -> None:
     """Tables to OUTPUT or RESULTS/tables/SUITE, figures beside them; then everything to stdout, with the paths."""
     folder = output or results / "tables" / suite.name
-    paths = write_tables(tables, folder)
+    paths = write_tables(tables, folder, known_families())
     if figures:
         from bench.report.figures import write_figures
 

@@ -23,6 +23,12 @@ from bench.report.table import Table
 from bench.report.throughput import throughput_table
 from bench.spec import Spec
 
+DETAIL_NAMES = tuple(
+    f"robustness-{name}"
+    for name in ("corruptions", "severities", "adversarial", "calibration", "reliability", "ood", "shift", "features")
+)
+"""Names of all tables that are written only where something of them was measured."""
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -70,7 +76,7 @@ def build_tables(
     accuracy = accuracy_table(study)
     robustness = robustness_table(study, readings, sets)
     throughput = throughput_table(study, sessions, hardware)
-    leaderboard = leaderboard_table(accuracy, robustness, throughput, reference)
+    leaderboard = leaderboard_table(study, accuracy, robustness, throughput, sessions)
     details = [
         corruptions_table(study, readings, sets),
         severities_table(study, readings, sets),

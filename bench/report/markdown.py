@@ -11,10 +11,10 @@ _ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "`": "'", "\n": " "})
 
 def tables_markdown(tables: Tables) -> str:
     """The page: what the study can show, then every table with its notes and footnotes."""
-    parts = ["# Results", "", *_items([*tables.statements, *tables.notes])]
+    parts = ["# Results", "", *markdown_items([*tables.statements, *tables.notes])]
     for table in (tables.leaderboard, tables.accuracy, tables.robustness, *tables.details, tables.throughput):
         if table.on_page:
-            parts += [f"## {table.title}", "", *_table(table), *_items(table.notes)]
+            parts += [*markdown_rows(table), *markdown_items(table.notes)]
     return "\n".join([*parts, *_columns(tables.all)])
 
 
@@ -32,14 +32,15 @@ def _columns(tables: list[Table]) -> list[str]:
     return [*lines, ""]
 
 
-def _table(table: Table) -> list[str]:
+def markdown_rows(table: Table) -> list[str]:
+    """A table's heading and rows, a block for each cell with its footnotes."""
     lines: list[str] = []
     for title, rows in table.blocks():
         lines += [f"### {_escaped(title)}", "", *_block(table.fields, rows), ""]
         remarks = [(row["method"], row.get(REMARKS, row["footnotes"])) for row in rows]
         footnotes = [f"{method}: {text}" for method, text in remarks if text]
-        lines += _items(footnotes)
-    return lines or ["No runs.", ""]
+        lines += markdown_items(footnotes)
+    return [f"## {_escaped(table.title)}", "", *(lines or ["No runs.", ""])]
 
 
 def _block(fields: list[Field], rows: list[Record]) -> list[str]:
@@ -63,7 +64,8 @@ def _line(texts: list[str], fields: list[Field], widths: list[int]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _items(texts: list[str]) -> list[str]:
+def markdown_items(texts: list[str]) -> list[str]:
+    """Texts as a list, escaped; nothing for none."""
     return [*(f"- {_escaped(text)}" for text in texts), ""] if texts else []
 
 

@@ -24,7 +24,7 @@ from bench.report.measurements import by_seed, last_top1
 from bench.report.ood_table import POSITIVE, ood_means
 from bench.report.quantity import Quantity, measured_only
 from bench.report.quantity_table import Further, quantity_table
-from bench.report.readings import Readings
+from bench.report.readings import Readings, ordinal
 from bench.report.rows import difference_text, interval_columns, interval_values
 from bench.report.shift_table import consistency_means, occlusion_means
 from bench.report.study import Row, Study
@@ -41,11 +41,15 @@ _CHECKS = [
 
 @dataclass(frozen=True)
 class Robustness:
-    """The table and the names of the mean columns over corruptions and over FGSM radii."""
+    """The table, the names of the mean columns over corruptions and over FGSM radii, and APGD's worst case by size.
+
+    apgd: the size that a leaderboard shows first: L-infinity 1/255, then by size, then L2.
+    """
 
     table: Table
     corruption_means: list[str]
     attack_means: list[str]
+    apgd: list[Quantity]
 
 
 def robustness_table(study: Study, readings: Readings, sets: Sequence[CorruptionSet]) -> Robustness:
@@ -77,7 +81,18 @@ def robustness_table(study: Study, readings: Readings, sets: Sequence[Corruption
     fields += [Field("masking checks passed", _checks_text, where="markdown")] if checked else []
     notes = _notes(sets, quantities, attacks)
     table = quantity_table(study, readings, "robustness", "Robustness", quantities, fields, notes, further)
-    return Robustness(table, means, radii)
+    return Robustness(table, means, radii, sorted(filter(_is_apgd, attacks), key=_preference))
+
+
+def _is_apgd(one: Quantity) -> bool:
+    series = one.parts[0]
+    return series.metric == "attack_top1" and series.of("attack") == "apgd"
+
+
+def _preference(one: Quantity) -> tuple[bool, bool, tuple[int, float, str], str]:
+    series = one.parts[0]
+    size = series.of("eps")
+    return series.of("norm") != "linf", size != 1, ordinal(size), one.name
 
 
 def _corruptions(found: CorruptionSet, readings: Readings) -> list[Quantity]:

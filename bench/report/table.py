@@ -33,6 +33,14 @@ class Column:
     digits: int | None = None
     detail: bool = False
 
+    def text(self, value: Value) -> str:
+        """A value as the CSV has it; empty for what was not measured."""
+        if value is None:
+            return ""
+        if self.digits is not None:
+            return f"{float(value):.{self.digits}g}"
+        return fixed(float(value), self.decimals) if self.decimals is not None else str(value)
+
 
 @dataclass(frozen=True)
 class Field:
@@ -72,7 +80,7 @@ class Table:
         """The table as CSV text: fixed decimals, an empty cell for what was not measured, lines end in a newline."""
         from pandas import DataFrame
 
-        cells = {column.name: [_cell(row[column.name], column) for row in self.rows] for column in self.columns}
+        cells = {column.name: [column.text(row[column.name]) for row in self.rows] for column in self.columns}
         return str(DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n"))
 
     def blocks(self) -> list[tuple[str, list[Record]]]:
@@ -132,11 +140,3 @@ def with_interval(name: str, decimals: int, signed: bool = False) -> Callable[[R
 def _plain(value: Value, column: Column) -> Value:
     is_number = column.decimals is not None or column.digits is not None
     return math.nan if value is None and is_number else value
-
-
-def _cell(value: Value, column: Column) -> str:
-    if value is None:
-        return ""
-    if column.digits is not None:
-        return f"{float(value):.{column.digits}g}"
-    return fixed(float(value), column.decimals) if column.decimals is not None else str(value)
