@@ -15,7 +15,8 @@ from bench.errors import BadInput
 from bench.records import Store
 from bench.sweep.chosen_runs import RUN_ID, checkpoint_suite, import_missing, run_suite
 from bench.sweep.lock import results_lock
-from bench.sweep.sweep import Options, run_evaluations
+from bench.sweep.sweep import EvaluationRefused, Options, run_evaluations
+from bench.sweep.todo import Todo
 
 
 def run(options: argparse.Namespace) -> int:
@@ -25,9 +26,17 @@ def run(options: argparse.Namespace) -> int:
     with results_lock(options.results) as lock:
         if options.checkpoint:
             import_missing(suite, options.checkpoint, store)
-        missing = run_evaluations(suite, store, Options(options.device, options.workers, options.threads, None, lock))
+        machine = Options(options.device, options.workers, options.threads, None, lock)
+        missing: list[Todo] = []
+        refused: EvaluationRefused | None = None
+        try:
+            missing = run_evaluations(suite, store, machine)
+        except EvaluationRefused as error:
+            refused = error
         tables = suite_tables(suite, store, options.hardware)
         write_and_print(suite, tables, options.results, figures=options.figures)
+    if refused:
+        raise refused
     return exit_code(missing, sys.stderr)
 
 

@@ -10,8 +10,8 @@ from bench.cli.suite_options import store_of, suite_of
 from bench.cli.tables import suite_tables, write_and_print
 from bench.errors import EXIT_INCOMPLETE
 from bench.sweep.lock import results_lock
-from bench.sweep.sweep import Options, run_sweep
-from bench.sweep.todo import find_todo
+from bench.sweep.sweep import EvaluationRefused, Options, run_sweep
+from bench.sweep.todo import Todo, find_todo
 
 
 def run(options: argparse.Namespace) -> int:
@@ -24,9 +24,17 @@ def run(options: argparse.Namespace) -> int:
         return 0
     with results_lock(options.results) as lock:
         machine = Options(options.device, options.workers, options.threads, options.run_timeout, lock)
-        missing, timed = run_sweep(suite, store, machine)
+        missing: list[Todo] = []
+        timed = True
+        refused: EvaluationRefused | None = None
+        try:
+            missing, timed = run_sweep(suite, store, machine)
+        except EvaluationRefused as error:
+            refused = error
         write_and_print(
             suite, suite_tables(suite, store, options.hardware), options.results, figures=not options.no_figures
         )
+    if refused:
+        raise refused
     code = exit_code(missing, sys.stderr)
     return code if timed else EXIT_INCOMPLETE

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 from bench.backbones.adapter import TimmBackbone
 from bench.backbones.build import build_backbone
 from bench.data.open import Splits
-from bench.errors import BadInput
+from bench.records import StorageError
 from bench.spec import Spec
 from bench.train.checkpoint import write_atomically
 
@@ -28,7 +28,7 @@ def save_weights(folder: Path, model: torch.nn.Module) -> None:
 
 
 def load_trained(spec: Spec, folder: Path, splits: Splits, device: torch.device) -> TimmBackbone:
-    """The trained backbone of a finished run. BadInput when its weights are missing or damaged."""
+    """The trained backbone of a finished run. StorageError when its weights are missing or damaged."""
     data = spec.data
     backbone = build_backbone(
         spec.backbone.model_copy(update={"pretrained": False}), splits.facts.num_classes, data.channels,
@@ -38,9 +38,9 @@ def load_trained(spec: Spec, folder: Path, splits: Splits, device: torch.device)
     try:
         backbone.model.load_state_dict(load(path.read_bytes()))
     except FileNotFoundError:
-        raise BadInput(f"{path}: is missing, so this run cannot be evaluated; train it again") from None
+        raise StorageError(f"{path}: is missing, so this run cannot be evaluated; train it again") from None
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise BadInput(f"{path}: cannot be loaded ({str(error).splitlines()[0]})") from None
+        raise StorageError(f"{path}: cannot be loaded ({str(error).splitlines()[0]})") from None
     return backbone.to(device).eval()
 
 

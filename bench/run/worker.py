@@ -98,7 +98,7 @@ class Worker:
             traceback.print_exc()
             status, reason = "error", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         self.send({"event": "done", "status": status, "reason": reason, "seconds": time.monotonic() - started})
-        return status in ("ok", "skipped", "diverged")
+        return status in ("ok", "refused", "skipped", "diverged")
 
     def train_and_evaluate(self, task: dict[str, Any]) -> tuple[str, str | None]:
         """Train unless that is done already, then what evaluations are missing."""
@@ -123,37 +123,43 @@ class Worker:
             if status != "ok":
                 return status, None
         failures: list[str] = []
+        refusals: list[str] = []
         for count, arm in enumerate(task["evals"]):
             done = count + (spec.effective_protocol.epochs if task["train"] else 0)
             progress = lambda share, done=done: report({"units": done + share})  # noqa: E731
-            if failure := self.evaluate(arm, spec, folder, splits, device, progress):
-                failures.append(failure)
-        return ("error", "; ".join(failures)) if failures else ("ok", None)
+            name = arm["arm"]["name"]
+            try:
+                self.evaluate(arm, spec, folder, splits, device, progress)
+            except BadInput as error:
+                refusals.append(f"{name}: {error}")
+            except (Stopped, StorageError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:  # the other evaluators go on
+                traceback.print_exc()
+                failures.append(f"{name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        if failures:
+            return "error", "; ".join(failures + refusals)
+        return ("refused", "; ".join(refusals)) if refusals else ("ok", None)
 
     def evaluate(
         self, arm: dict[str, Any], spec: Spec, folder: Path, splits: Splits, device: torch.device,
         progress: Callable[[float], None],
-    ) -> str | None:  # fmt: skip
-        """Record one evaluator's metrics; returns why it failed, None when it did not."""
+    ) -> None:  # fmt: skip
+        """Record one evaluator's metrics. BadInput where its settings do not go with this data or backbone."""
         facts = splits.facts
-        chosen = EvalArm(**arm["arm"])
-        try:
-            backbone = load_trained(spec, folder, splits, device)
-            others = {
-                name: load_trained(
-                    Spec.model_validate(other["spec"], strict=False), Path(other["folder"]), splits, device
-                )
-                for name, other in arm["others"].items()
-            }
-            context = Context(
-                backbone, Normaliser(spec.data.mean, spec.data.std).to(device), splits.evaluation, facts.num_classes,
-                device, spec.seed, facts.class_names, others, evaluation_method(spec, backbone, facts.num_classes),
-            )  # fmt: skip
-            run_ids = {name: other["run_id"] for name, other in arm["others"].items()}
-            evaluate_arm(chosen, context, Path(arm["file"]), arm["source_digest"], run_ids, progress, self.stop.is_set)
-        except BadInput as error:
-            return f"{chosen.name}: {error}"
-        return None
+        backbone = load_trained(spec, folder, splits, device)
+        others: dict[str, torch.nn.Module] = {}
+        for name, other in arm["others"].items():
+            other_spec = Spec.model_validate(other["spec"], strict=False)
+            others[name] = load_trained(other_spec, Path(other["folder"]), splits, device)
+        context = Context(
+            backbone, Normaliser(spec.data.mean, spec.data.std).to(device), splits.evaluation, facts.num_classes,
+            device, spec.seed, facts.class_names, others, evaluation_method(spec, backbone, facts.num_classes),
+        )  # fmt: skip
+        evaluate_arm(
+            EvalArm(**arm["arm"]), context, Path(arm["file"]), arm["source_digest"],
+            {name: other["run_id"] for name, other in arm["others"].items()}, progress, self.stop.is_set,
+        )  # fmt: skip
 
     def time_speed(self, task: dict[str, Any]) -> tuple[str, str | None]:
         """One timing session over several specs of a cell."""

@@ -141,7 +141,7 @@ class _Slot:
         for line in stdout:
             fields = json.loads(line)
             if fields["event"] == "done":
-                if fields["status"] not in ("ok", "skipped", "diverged"):
+                if fields["status"] not in ("ok", "refused", "skipped", "diverged"):
                     process.wait()
                     self._process = None
                 return fields

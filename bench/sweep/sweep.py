@@ -24,31 +24,55 @@ from bench.sweep.todo import Todo, evaluations_todo, find_todo, read_evals
 WILL = {"resume": "continues from its checkpoint", "evaluate": "is evaluated", "train": "is trained again"}
 
 
+class EvaluationRefused(BadInput):
+    """Some evaluator does not go with the data or the backbone; everything else has been done."""
+
+
 def run_sweep(suite: Suite, store: Store, options: Options) -> tuple[list[Todo], bool]:
-    """Do what is to be done; returns the runs that are still missing and whether all step times were taken."""
+    """Do what is to be done; returns the runs that are still missing and whether all step times were taken.
+
+    EvaluationRefused where an evaluator cannot be used here, once all else is done.
+    """
     todo = find_todo(suite, store)
     waiting = [item for item in todo if item.need != "nothing"]
     if any(item.need != "evaluate" for item in waiting):
         waiting = [item for item in waiting if _without_needs(item)]
     workers = plan_workers(options.device, options.workers, options.threads)
     _say_plan(suite, todo, waiting, workers)
+    refused: EvaluationRefused | None = None
     if waiting:
-        _do_runs(suite, store, waiting, workers, options)
-        run_evaluations(suite, store, options)
+        refusals = _do_runs(suite, store, waiting, workers, options)
+        again = find_todo(suite, store)
+        later = [item for item in again if item.need == "evaluate" and _only_needs(item)]
+        if later:
+            refusals |= _do_runs(suite, store, later, workers, options)
+        refused = _refusal(refusals)
     timed = suite.file.speed == "none" or time_cells(suite, store, suite.file.speed, options)
+    if refused:
+        raise refused
     return [item for item in find_todo(suite, store) if not _complete(item)], timed
 
 
 def run_evaluations(suite: Suite, store: Store, options: Options) -> list[Todo]:
     """Evaluate finished runs, train nothing; returns what is missing afterwards.
 
-    After a sweep this is left over: evaluators that want another run's network, which then is there.
+    EvaluationRefused where an evaluator cannot be used here, once all else is done.
     """
     waiting = [item for item in find_todo(suite, store) if item.need == "evaluate"]
     workers = plan_workers(options.device, options.workers, options.threads)
-    if waiting:
-        _do_runs(suite, store, waiting, workers, options)
+    if waiting and (refused := _refusal(_do_runs(suite, store, waiting, workers, options))):
+        raise refused
     return [item for item in find_todo(suite, store) if not _complete(item)]
+
+
+def _only_needs(item: Todo) -> bool:
+    """Keep the evaluators that want other runs' networks; the others have just been tried."""
+    item.evals = [each for each in item.evals if evaluator_facts(each["arm"]["evaluator"]).needs]
+    return bool(item.evals)
+
+
+def _refusal(messages: set[str]) -> EvaluationRefused | None:
+    return EvaluationRefused("; ".join(sorted(messages))) if messages else None
 
 
 def _complete(item: Todo) -> bool:
@@ -74,7 +98,9 @@ def _say_plan(suite: Suite, todo: list[Todo], waiting: list[Todo], workers: Work
         progress.say(f"Starting {count} worker(s) with {workers.threads} thread(s) each on {workers.device}.")
 
 
-def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, options: Options) -> None:
+def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, options: Options) -> set[str]:
+    """Do the tasks; returns why evaluators were refused."""
+    refusals: set[str] = set()
     tasks = [_task(item, suite, store, workers, options) for item in waiting]
     items = {task["name"]: item for task, item in zip(tasks, waiting, strict=True)}
     units = {
@@ -90,12 +116,15 @@ def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, 
             elif event.kind == "done":
                 if event.fields["status"] == "bad input":
                     raise BadInput(event.fields["reason"])
+                if event.fields["status"] == "refused":
+                    refusals.add(event.fields["reason"])
                 _close_record(event)
                 progress.finish(name, units[name], _finished_line(items[name], event, store))
     finally:
         progress.close()
         for task in tasks:
             _remove_unused(Path(task["folder"]))
+    return refusals
 
 
 def _task(item: Todo, suite: Suite, store: Store, workers: Workers, options: Options) -> dict[str, Any]:
@@ -136,7 +165,7 @@ def _close_record(event: Event) -> None:
     """A worker that died or failed could not write how its run ended."""
     fields = event.fields
     path = Path(event.task["folder"]) / TRAIN_FILE
-    if not event.task["train"] or fields["status"] in ("ok", "skipped", "diverged"):
+    if not event.task["train"] or fields["status"] in ("ok", "refused", "skipped", "diverged"):
         return
     lines = read_record(path).lines
     if lines and lines[-1]["kind"] == "end":

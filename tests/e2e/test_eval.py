@@ -91,3 +91,30 @@ def test_a_damaged_or_dangerous_checkpoint_is_refused(trained, tmp_path):
         assert done.returncode == 2, (file, done.stderr)
         assert str(file) in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_an_evaluator_that_does_not_fit_is_one_line_and_the_others_are_done(trained, tmp_path):
+    (weights,) = trained.records.rglob("weights.safetensors")
+    options = ("--normalisation", "data", "--results", str(tmp_path))
+    done = trained("eval", "--checkpoint", str(weights), *CHECKPOINT, *options, "--evals", "corruptions,clean")
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith("mixbench: corruptions: ")
+    assert "Traceback" not in done.stderr
+    assert "ACCURACY" in done.stdout
+    assert len(list(tmp_path.rglob("eval-clean-1.jsonl"))) == 1
+    again = trained("eval", "--checkpoint", str(weights), *CHECKPOINT, *options, "--evals", "clean")
+    assert again.returncode == 0, again.stderr
+
+
+def test_another_runs_network_is_there_after_the_sweep(make_mixbench):
+    mixbench = make_mixbench()
+    mixbench.write("eval/few.yaml", "evaluator: intrusion\nimages: 32\nmixing_batch: 16\nsteps: 2\n")
+    options = ("--set", "evals=[few]", "--set", "methods=[erm,mixup]", "--no-figures", "--device", "cpu")
+    done = mixbench("run", "tiny", *options)
+    assert done.returncode == 0, done.stderr
+    records = list(mixbench.records.rglob("eval-few-1.jsonl"))
+    begins = [json.loads(path.read_text().splitlines()[0]) for path in records]
+    assert len(begins) == 4
+    assert all(begin["others"]["erm"] != path.parts[-3] for begin, path in zip(begins, records, strict=True))
+    assert len({begin["others"]["erm"] for begin in begins}) == 2
+    assert any(value is not None and 0 <= value <= 1 for path in records for value in metrics(path).values())
