@@ -61,6 +61,8 @@ def test_builds_of_one_release_are_one_release():
 def test_settings_that_differ_are_named():
     before = {"protocol": {"precision": "fp32", "epochs": 3}, "method": {"parameters": {}}}
     now = {"protocol": {"precision": "bf16", "epochs": 3}, "method": {"parameters": {"alpha": 1}}}
-    assert differing_settings(before, now).startswith("protocol.precision fp32 -> bf16; method.parameters.alpha not set -> 1")
+    assert differing_settings(before, now).startswith(
+        "protocol.precision fp32 -> bf16; method.parameters.alpha not set -> 1"
+    )
     many = differing_settings({str(key): 0 for key in range(9)}, {})
     assert many.endswith("and 5 more")
