@@ -76,10 +76,11 @@ class CostTable:
             )
         ratio = cell.ratios[arm]
         fitted = fit_schedule(protocol, ratio)
-        share = fitted["epochs"] * ratio / protocol.epochs
+        epochs = protocol.model_copy(update=fitted).epochs
+        share = epochs * ratio / protocol.epochs
         reason = (
             f"equal compute: a step takes {ratio:.3g} x {self.file.reference}'s on {self.file.hardware}, whose "
-            f"{protocol.epochs} epochs pay for {fitted['epochs']} ({share:.1%} of the budget)"
+            f"{protocol.epochs} epochs pay for {epochs} ({share:.1%} of the budget)"
         )
         return ExceptionSpec(method=implementation, set=fitted, reason=reason)
 

@@ -80,7 +80,8 @@ def resolve_method(name: str, asked_in: str, folders: ConfigFolders, layers: lis
         raise BadInput(f"{file.where('implementation')}: unknown implementation '{implementation}'; {hint}")
     facts = method_facts(implementation)
     title = str(values.pop("title", facts.title))
-    parse_search(values.pop("search", {}), facts, file)
+    if "search" in values:
+        parse_search(values.pop("search"), facts, file)
     own = [_only_known(facts, layer) for layer in layers]
     parameters = _layered(facts.parameters, "method", values, origins, file, asked_in, own)
     spec = MethodSpec(implementation=implementation, parameters=parameters.model_dump(), neutral=facts.neutral)
