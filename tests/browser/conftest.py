@@ -73,7 +73,7 @@ def open_page(browser: Browser) -> Iterator[Open]:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(30_000)
         watches.append(Watch(page))
         page.goto(path.as_uri())
         page.wait_for_selector("html[data-ready]")

@@ -14,7 +14,7 @@ from tests.golden.tables.example_records import make_spec, write_clean, write_ru
 from tests.golden.tables.robust_records import write_everything
 
 HOSTILE = '<img src=x onerror="window.broken=1">\'"</script><script>window.broken=2</script>&lt;b&gt;\u2028%{x}'
-METHODS = {"erm": "erm", "mixup": "mixup", "augmix": "augmix", "alignmix": "alignmix", HOSTILE: "mixup"}
+METHODS = {"erm": "erm", "mixup": "mixup", "augmix": "augmix", "alignmix": "alignmix", HOSTILE: "cutmix"}
 DATA = ("cifar10", "cifar100")
 SEEDS = 2
 PIXEL = (
