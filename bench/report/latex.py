@@ -11,7 +11,7 @@ _HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx} (resizebox)."
 _DASH = "--"
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", **{one: f"\\{one}" for one in "&%$#_{}"},
+    ">": r"\textgreater{}", "|": r"\textbar{}", **{one: f"\\{one}" for one in "&%$#_{}"},
 }  # fmt: skip
 _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
 
