@@ -21,6 +21,7 @@ from bench.evals.api import Context
 from bench.evals.forward import evaluation_mode
 from bench.evals.intrusion import mixed_images, mixed_mask
 from bench.page.gallery_picture import Gallery, Picture, Strip
+from bench.records.errors import StorageError
 from bench.report import Tables
 from bench.report.study import Cell, Row
 from bench.run.build import evaluation_method
@@ -54,7 +55,7 @@ def galleries(tables: Tables, roots: Mapping[str, str | None]) -> tuple[list[Gal
         root = roots.get(spec.labels.data) or spec.data.root
         try:
             made.append(cell_gallery(cell, spec.model_copy(update={"data": _at(spec.data, root)})))
-        except BadInput as error:
+        except (BadInput, StorageError) as error:
             missing.append(f"{cell.title}: no gallery, {error}")
     return made, missing
 
@@ -113,7 +114,7 @@ def _network(row: Row, spec: Spec, splits: Splits) -> tuple[TimmBackbone, bool]:
     for run in row.ok.values():
         try:
             return load_trained(spec, run.folder, splits, torch.device("cpu")), True
-        except BadInput:
+        except (BadInput, StorageError):
             continue
     data = spec.data
     backbone = spec.backbone.model_copy(update={"pretrained": False})

@@ -73,7 +73,7 @@ def many_rows(tables: Tables, count: int) -> Tables:
 
     return replace(
         tables, study=study, leaderboard=repeated(tables.leaderboard), accuracy=repeated(tables.accuracy),
-        robustness=repeated(tables.robustness), throughput=repeated(tables.throughput),
+        robustness=repeated(tables.robustness), throughput=repeated(tables.throughput), details=[],
     )  # fmt: skip
 
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser.waiting import until
+
 CONTRASTS = """() => {
   const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const parse = (colour) => {
@@ -58,10 +60,10 @@ def test_charts_follow_the_scheme(example, open_page):
     page = open_page(example, color_scheme="dark")
     paper = "document.querySelector('.plot')._fullLayout.paper_bgcolor"
     page.locator(".plot").first.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('.plot')._fullLayout")
+    until(page, "document.querySelector('.plot')._fullLayout")
     dark = page.evaluate(paper)
     page.emulate_media(color_scheme="light")
-    page.wait_for_function(f"{paper} !== '{dark}'")
+    until(page, f"{paper} !== '{dark}'")
     assert page.evaluate(paper) in ("#ffffff", "rgb(255, 255, 255)")
 
 
@@ -84,13 +86,13 @@ def test_print_shows_all_rows_in_the_colours_of_paper_and_no_controls(example_of
     rows = "document.querySelector('#leaderboard table.board').tBodies[0].rows.length"
     assert page.evaluate(rows) == 100
     page.emulate_media(media="print")
-    page.wait_for_function(f"{rows} === 2000", timeout=60_000)
+    until(page, f"{rows} === 2000")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert page.locator("#filters").is_hidden()
     assert page.locator("#leaderboard .dt-paging").is_hidden()
     assert page.locator("#protocol dl").first.is_visible()
     page.emulate_media(media="screen")
-    page.wait_for_function(f"{rows} === 100")
+    until(page, f"{rows} === 100")
 
 
 def test_a_screen_reader_finds_its_way(example, open_page):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from tests.browser.example_page import HOSTILE
+from tests.browser.waiting import until
 
 
 def number(page, method, column, data="cifar10"):
@@ -43,7 +44,7 @@ def test_a_difference_shows_both_methods_and_a_ratio_its_timing(example, open_pa
     assert head == ["seed", "run", "status", "corrupted, %", "erm"]
     assert float(first[3]) > float(first[4])
     number(page, "mixup", "ratio").hover()
-    page.wait_for_function("document.getElementById('runs').textContent.includes('timed in 8 rounds')")
+    until(page, "document.getElementById('runs').textContent.includes('timed in 8 rounds')")
 
 
 def test_the_keyboard_reaches_every_number(example, open_page):
@@ -76,6 +77,6 @@ def test_heat_maps_have_runs_too(example, open_page):
     page = open_page(example)
     page.locator(".heat tbody tr", has_text="augmix").first.locator("td").nth(3).hover()
     page.wait_for_selector("#runs:not([hidden])")
-    assert page.locator("#runs caption").text_content() == "augmix: defocus blur, %"
+    assert page.locator("#runs caption").text_content() == "augmix: corruption defocus blur, %"
     assert lines(page)[1][2] == "ok"
     assert float(lines(page)[1][3]) > 0

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.browser.waiting import until
+
 BOARD = "#leaderboard table.board"
 
 
@@ -72,9 +74,7 @@ def test_the_keyboard_sorts(example, open_page):
 def test_filters_keep_the_rows_that_fit(example, open_page, name, value, rows):
     page = open_page(example)
     page.select_option(f"#filters [name={name}]", value)
-    page.wait_for_function(
-        "([board, n]) => document.querySelector(board).tBodies[0].rows.length === n", arg=[BOARD, rows]
-    )
+    until(page, "([board, n]) => document.querySelector(board).tBodies[0].rows.length === n", [BOARD, rows])
     kept = page.evaluate(f"[...document.querySelectorAll('{BOARD} tbody tr')].map((row) => row.dataset['{name}'])")
     assert kept == [value] * rows
     assert page.text_content("#count") == ("10 rows" if rows == 10 else f"{rows} of 10 rows")
@@ -84,20 +84,20 @@ def test_filters_work_together_with_search_and_are_cleared(example, open_page):
     page = open_page(example)
     page.select_option("#filters [name=data]", "cifar100")
     page.fill("#filters [name=text]", "MIX")
-    page.wait_for_function("document.getElementById('count').textContent === '3 of 10 rows'")
+    until(page, "document.getElementById('count').textContent === '3 of 10 rows'")
     assert sorted(shown(page)) == ["alignmix", "augmix", "mixup"]
     page.fill("#filters [name=text]", "no such method")
-    page.wait_for_function("document.getElementById('count').textContent === '0 of 10 rows'")
+    until(page, "document.getElementById('count').textContent === '0 of 10 rows'")
     assert "No row fits" in page.text_content(f"{BOARD} tbody")
     page.click("#filters [type=reset]")
-    page.wait_for_function("document.getElementById('count').textContent === '10 rows'")
+    until(page, "document.getElementById('count').textContent === '10 rows'")
 
 
 def test_filters_reach_charts_heat_maps_and_tables_opened_later(example, open_page):
     page = open_page(example)
     page.select_option("#filters [name=data]", "cifar100")
     page.select_option("#filters [name=family]", "none")
-    page.wait_for_function("document.getElementById('count').textContent === '1 of 10 rows'")
+    until(page, "document.getElementById('count').textContent === '1 of 10 rows'")
     assert page.locator("#cell option:checked").get_attribute("data-data") == "cifar100"
     page.locator("[data-chart=severity]").scroll_into_view_if_needed()
     page.wait_for_selector("[data-chart=severity] .plot .trace")

@@ -21,7 +21,9 @@ METHODS = {"erm": {}, "mixup": {"alpha": 1.0, "lam_per": "batch"}}
 
 def spec_of(method, digest=None):
     return Spec(
-        data=DataSpec(source="digits", resolution=16, channels=1, mean=(0.3,), std=(0.3,), digest=digest),
+        data=DataSpec(
+            source="digits", train_per_class=5, resolution=16, channels=1, mean=(0.3,), std=(0.3,), digest=digest
+        ),
         backbone=BackboneSpec(name="preact_resnet10", options={"width": 8}),
         protocol=ProtocolSpec(epochs=2, batch_size=25, learning_rate=0.1),
         method=MethodSpec(implementation=method, parameters=METHODS[method]),
