@@ -65,6 +65,8 @@ class {class_name}(Method):
 CONFIG = """implementation: {name}
 title: {title}
 alpha: 1.0
+search:
+  alpha: {{low: 0.1, high: 4.0, scale: log}}
 """
 
 
