@@ -266,3 +266,9 @@ def test_latex_rows_have_as_many_cells_as_the_columns_that_are_set():
         rows = [line for line in block.split("\\end{tabular}")[0].splitlines() if line.endswith("\\\\")]
         assert len(rows) > 1
         assert {line.count(" & ") + 1 for line in rows} == {columns}
+
+
+def test_the_leaderboards_columns_are_documented(tables):
+    text = (REFERENCE.parent / "README.md").read_text()
+    for column in tables.leaderboard.columns:
+        assert column.detail or f"`{column.name}`" in text, column.name
