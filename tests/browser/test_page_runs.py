@@ -55,8 +55,11 @@ def test_the_keyboard_reaches_every_number(example, open_page):
     before = page.text_content("#runs")
     page.keyboard.press("ArrowDown")
     assert page.text_content("#runs") != before
+    second = page.evaluate("document.activeElement.cellIndex")
     page.keyboard.press("ArrowRight")
-    assert "minus reference" in page.text_content("#runs")
+    assert page.evaluate("document.activeElement.cellIndex") == second + 1
+    neighbour = "document.activeElement.closest('table').tHead.rows[0].cells[document.activeElement.cellIndex].textContent"
+    assert page.locator("#runs caption").text_content().endswith(f": {page.evaluate(neighbour)}")
     page.keyboard.press("Escape")
     assert page.locator("#runs").is_hidden()
     assert page.locator("#leaderboard tbody td[tabindex='0']").count() == 1
