@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from bench.page.part import Part, row_key
@@ -73,7 +74,7 @@ class _Measures:
                 source = means if label == "corruption" else [one for one in compared if one.endswith("fgsm_mean")]
                 candidates = [compared[one] for one in source if one in compared]
                 if candidates:
-                    self.columns[name] = lambda run, candidates=candidates: _first(candidates, run)
+                    self.columns[name] = partial(_first, candidates)
 
     def of(self, row: Row) -> dict[str, list[float | None]]:
         """Column to values in the order of the seeds; only columns that any of the row's runs has."""

@@ -58,7 +58,9 @@ def test_the_keyboard_reaches_every_number(example, open_page):
     second = page.evaluate("document.activeElement.cellIndex")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.cellIndex") == second + 1
-    neighbour = "document.activeElement.closest('table').tHead.rows[0].cells[document.activeElement.cellIndex].textContent"
+    neighbour = (
+        "document.activeElement.closest('table').tHead.rows[0].cells[document.activeElement.cellIndex].textContent"
+    )
     assert page.locator("#runs caption").text_content().endswith(f": {page.evaluate(neighbour)}")
     page.keyboard.press("Escape")
     assert page.locator("#runs").is_hidden()
