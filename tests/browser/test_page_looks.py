@@ -60,7 +60,7 @@ def test_charts_follow_the_scheme(example, open_page):
     page = open_page(example, color_scheme="dark")
     paper = "document.querySelector('.plot')._fullLayout.paper_bgcolor"
     page.locator(".plot").first.scroll_into_view_if_needed()
-    until(page, "document.querySelector('.plot')._fullLayout")
+    until(page, "Boolean(document.querySelector('.plot')._fullLayout)")
     dark = page.evaluate(paper)
     page.emulate_media(color_scheme="light")
     until(page, f"{paper} !== '{dark}'")
