@@ -1,0 +1,67 @@
+"""Copy records for others to read: no weights, logs or checkpoints, and no folder names of this machine.
+
+    python tools/publish_records.py results/local/records results/reference/NAME/records
+
+Paths in specs and evaluators' settings keep their last part only; neither takes part in a run id. Every line is read
+with its checksum and written again with a new one.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.records import read_record
+from bench.records.line import encode
+
+KEPT = ("train.jsonl", "eval-*.jsonl", "predictions.npz")
+PATHS = ("root", "files", "boxes")
+
+
+def publish(source: Path, target: Path) -> int:
+    """Copy all attempts and timing sessions below `source`; returns how many files there are now."""
+    count = 0
+    for attempt in sorted(path for path in source.glob("*/*") if path.is_dir()):
+        for pattern in KEPT:
+            for file in sorted(attempt.glob(pattern)):
+                count += _copy(file, target / file.relative_to(source))
+    for file in sorted((source / "speed").glob("*.jsonl")):
+        count += _copy(file, target / file.relative_to(source))
+    return count
+
+
+def without_paths(value: Any) -> Any:
+    """Plain JSON values with every path setting cut down to its last part."""
+    if isinstance(value, dict):
+        return {
+            key: Path(item).name if key in PATHS and isinstance(item, str) else without_paths(item)
+            for key, item in value.items()
+        }
+    return [without_paths(item) for item in value] if isinstance(value, list) else value
+
+
+def _copy(file: Path, target: Path) -> int:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix != ".jsonl":
+        shutil.copyfile(file, target)
+        return 1
+    found = read_record(file)
+    if found.torn or found.damaged:
+        raise SystemExit(f"{file}: has damaged lines; nothing that is damaged is published")
+    lines = [encode(line["kind"], _fields(line)) for line in found.lines]
+    target.write_bytes(b"".join(lines))
+    return 1
+
+
+def _fields(line: dict[str, Any]) -> dict[str, Any]:
+    if "nonfinite" in line:
+        raise SystemExit("a line with numbers that are not finite: publish such a run by hand")
+    return {key: without_paths(value) for key, value in line.items() if key != "kind"}
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        raise SystemExit(__doc__)
+    print(f"{publish(Path(sys.argv[1]), Path(sys.argv[2]))} files")
