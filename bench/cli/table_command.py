@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.cli.suite_options import store_of, suite_of
 from bench.cli.tables import known_families, suite_tables, write_and_print
+from bench.config.folders import ConfigFolders
 from bench.errors import EXIT_FINE, EXIT_REGRESSION, BadInput
 from bench.records import Store
 from bench.report import Tables, build_tables, print_tables, write_tables
@@ -22,7 +23,8 @@ def run(options: argparse.Namespace) -> int:
     chosen = Slice(options.data, options.backbone, options.family)
     families = known_families()
     given = Path(options.suite).expanduser()
-    suite = None if given.is_dir() else suite_of(options)
+    is_suite = not given.is_dir() or ConfigFolders().find("suite", options.suite) is not None
+    suite = suite_of(options) if is_suite else None
     if suite is None:
         if options.assignments:
             raise BadInput("--set: changes a suite, and a folder of records is none")

@@ -272,3 +272,12 @@ def test_the_leaderboards_columns_are_documented(tables):
     text = (REFERENCE.parent / "README.md").read_text()
     for column in tables.leaderboard.columns:
         assert column.detail or f"`{column.name}`" in text, column.name
+
+
+def test_a_folder_with_the_name_of_a_suite_is_not_taken_for_records(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quickstart").mkdir()
+    assert main(["table", "quickstart"]) == 2
+    assert "no records here" in capsys.readouterr().err
+    assert main(["table", "quickstart/", "--set", "seeds=1"]) == 2
+    assert "a folder of records is none" in capsys.readouterr().err
