@@ -1,5 +1,5 @@
 # Verbs only: some folders have the names of likely targets, so every target is phony.
-.PHONY: bench test setup lint types check cards lock clean
+.PHONY: bench test test-page setup lint types check cards lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,6 +10,9 @@ bench: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2
+
+test-page: setup
+	$(BIN)/python -m pytest tests/browser
 
 setup:
 	@$(PYTHON) tools/setup.py $(VENV)
