@@ -13,7 +13,7 @@ AT_ONCE = [
     (("run", "tiny", "--set", "methods=[mixxup]"), "did you mean 'mixup'?"),
     (("run", "tiny", "--set", "data=folder", "--set", "data.root=missing-folder"), "missing-folder"),
     (("run", "tiny", "--workers", "0"), "must be a whole number from 1"),
-    (("eval", "tiny", "--evals", "cleen"), "unknown eval 'cleen'; did you mean 'clean'?"),
+    (("eval", "tiny", "--evals", "cleen"), "unknown evaluator 'cleen'; did you mean 'clean'?"),
     (("table", "tiny"), "no records here"),
     (("check", "missing.yaml"), "there is no such file"),
     (("new", "Not A Name"), "cannot name a method"),
