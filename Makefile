@@ -1,5 +1,5 @@
 # Verbs only: some folders have the names of likely targets, so every target is phony.
-.PHONY: bench test test-page setup lint types check cards lock clean
+.PHONY: bench test test-page setup lint types check cards docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -32,8 +32,11 @@ check: setup
 cards: setup
 	$(BIN)/python tools/method_cards.py
 
+docs: setup
+	$(BIN)/python tools/docs_site.py
+
 lock:
-	uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header -o requirements.lock pyproject.toml
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra docs --generate-hashes --no-header -o requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
