@@ -48,6 +48,8 @@ def _chosen(options: argparse.Namespace, store: Store) -> Suite:
         if not options.data or not options.backbone:
             raise BadInput("--checkpoint: needs --data NAME and --backbone NAME as well")
         given = parse_set_options(options.assignments)
+        if given.axes or given.keys.keys() - {"data", "backbone"}:
+            raise BadInput("--set: with --checkpoint only keys of data and backbone can be set, such as data.root")
         return checkpoint_suite(
             options.checkpoint, options.data, options.backbone, options.normalisation, evals or ["clean"], given
         )
@@ -56,5 +58,7 @@ def _chosen(options: argparse.Namespace, store: Store) -> Suite:
     if options.suite is None:
         raise BadInput("say which SUITE or RUN to evaluate, or give --checkpoint FILE")
     if RUN_ID.fullmatch(options.suite) and ConfigFolders().find("suite", options.suite) is None:
+        if options.assignments:
+            raise BadInput(f"--set: run {options.suite} is finished and its settings stand; use --set with a suite")
         return run_suite(options.suite, store, evals or ["clean"])
     return suite_of(options, **({"evals": evals} if evals else {}))

@@ -36,7 +36,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with the project's exit code and one-line errors."""
+    """argparse with the project's exit code and one-line errors, and options between positional arguments.
+
+    Before Python 3.13 argparse takes an optional positional argument as left out when an option stands before it, as
+    in `compare alignmix --against erm cifar10`.
+    """
+
+    _intermixing = False
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def, override]
+        if self._intermixing or self._subparsers or len(self._get_positional_actions()) < 2:
+            return super().parse_known_args(args, namespace)
+        self._intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixing = False
 
     def error(self, message: str) -> None:  # type: ignore[override]
         print(f"mixbench: {message} (see `{self.prog} --help`)", file=sys.stderr)

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from bench.evals import measures, selective
 from bench.evals.api import Context, Done, Evaluator, Metric, metric_key
-from bench.evals.reliability import adaptive_calibration_error, reliability
+from bench.evals.reliability import adaptive_calibration_error, adaptive_calibration_floor, reliability
 from bench.evals.requirements import finite_predictions, require_classes, require_images
 from bench.evals.temperature import fit_temperature
 
 BINS = 15
 COVERAGES = tuple(tenth / 10 for tenth in range(1, 11))
-SCORES = ("ece_15", "ece_15_floor", "adaptive_ece_15", "confidence_gap", "nll", "brier")
+SCORES = ("ece_15", "ece_15_floor", "adaptive_ece_15", "adaptive_ece_15_floor", "confidence_gap", "nll", "brier")
 PARTS = ("reliability_share", "reliability_accuracy", "reliability_confidence")
 
 
@@ -82,6 +82,7 @@ def calibration_metrics(logits: Tensor, labels: Tensor, *, scaled: bool) -> list
         "ece_15": measures.calibration_error(logits, labels, BINS),
         "ece_15_floor": measures.calibration_floor(logits, BINS),
         "adaptive_ece_15": adaptive_calibration_error(logits, labels, BINS),
+        "adaptive_ece_15_floor": adaptive_calibration_floor(logits, BINS),
         "confidence_gap": measures.confidence_gap(logits, labels),
         "nll": measures.negative_log_likelihood(logits, labels),
         "brier": measures.brier_score(logits, labels),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BadInput
 from bench.evals.api import Context, EvalFeed, Transform
 
 
@@ -62,9 +63,14 @@ def predict(context: Context, feed: EvalFeed, transform: Transform | None, batch
 
 
 def accuracy(context: Context, feed: EvalFeed, transform: Transform | None, batch_size: int) -> float:
-    """Share of images whose largest logit is the label's."""
+    """Share of images whose largest logit is the label's. BadInput where a logit is not finite."""
     hits = torch.zeros((), dtype=torch.int64, device=context.device)
+    broken = torch.zeros((), dtype=torch.int64, device=context.device)
     with evaluation_mode(context.backbone, context.device), torch.inference_mode():
         for images, targets in feed.batches(batch_size, transform):
-            hits += (context.backbone(context.normalise(images)).argmax(dim=1) == targets).sum()
+            logits = context.backbone(context.normalise(images))
+            hits += (logits.argmax(dim=1) == targets).sum()
+            broken += (~logits.isfinite()).any(dim=1).sum()
+    if broken:
+        raise BadInput(f"the network's logits are not finite on {broken.item()} of {feed.size} images")
     return hits.item() / feed.size

@@ -82,9 +82,12 @@ class PublishedCorruptions:
             stems = [other.stem for other in self.folder.glob("*.npy")]
             raise BadInput(f"{path}: no such file; {nearest(stem, stems)}")
         try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise BadInput(f"{path}: is not a NumPy array file ({str(error).splitlines()[0]})") from None
+        if not isinstance(found, np.ndarray):
+            raise BadInput(f"{path}: is not a NumPy array file but an archive of several")
+        return found
 
     def _path(self, stem: str) -> Path:
         return self.folder / f"{stem}.npy"

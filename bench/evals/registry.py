@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from bench.evals.api import Evaluator
 
 SPEED_SETTINGS = {"batch_size"}
-PATH_SETTINGS = {"files", "boxes"}
+PATH_SETTINGS = {"files"}
 """Settings that say how fast or where, not what."""
+CONTENT_SETTINGS = {"boxes"}
+"""Settings that name a small file, which counts by its content."""
 SET_SETTINGS = {"near", "far"}
 """Settings that list image sets, some of them folders: these count by name and files, not by place."""
 _FOLDER = Path(__file__).parent
@@ -75,6 +77,7 @@ class EvalArm:
             if key not in SPEED_SETTINGS and not (key in neutral and value == fields[key].default)
         }
         settings |= {key: settings[key] is not None for key in PATH_SETTINGS & settings.keys()}
+        settings |= {key: _content(settings[key]) for key in CONTENT_SETTINGS & settings.keys()}
         settings |= {key: [set_identity(text) for text in settings[key]] for key in SET_SETTINGS & settings.keys()}
         plain = {"evaluator": self.evaluator, "version": self.version, "settings": settings}
         return hashlib.blake2b(canonical_json(plain).encode(), digest_size=8).hexdigest()
@@ -121,6 +124,16 @@ def arm_from(file: YamlFile) -> EvalArm:
     facts = _all_facts()[name]
     settings = validated(facts.settings, values, file.where)
     return EvalArm(file.path.stem, str(title or facts.title), name, facts.version, settings.model_dump())
+
+
+def _content(given: str | None) -> str | None:
+    """A digest of a file's content; None without a file, "missing" where it cannot be read."""
+    if given is None:
+        return None
+    try:
+        return hashlib.blake2b(Path(given).expanduser().read_bytes(), digest_size=8).hexdigest()
+    except OSError:
+        return "missing"
 
 
 @functools.lru_cache(maxsize=1)

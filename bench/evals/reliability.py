@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -75,3 +76,14 @@ def adaptive_calibration_error(logits: Tensor, labels: Tensor, bins: int = 15) -
     gaps = groups.per_image(groups.accuracy - groups.confidence)
     place = torch.arange(len(gaps), device=gaps.device) * bins // len(gaps)
     return place.bincount(weights=gaps, minlength=bins).abs().sum().item() / len(gaps)
+
+
+def adaptive_calibration_floor(logits: Tensor, bins: int = 15) -> float:
+    """What `adaptive_calibration_error` would be on average if this network were perfectly calibrated.
+
+    Derived as `measures.calibration_floor`, over bins of equal count. logits (N, K).
+    """
+    certain = confidence(logits).sort().values
+    place = torch.arange(len(certain), device=certain.device) * bins // len(certain)
+    variance = place.bincount(weights=certain * (1 - certain), minlength=bins)
+    return (2 * variance / math.pi).sqrt().sum().item() / len(certain)

@@ -64,11 +64,11 @@ class RunRecord:
         return {str(line.get("name")): line.get("value") for line in self._lines if line["kind"] == "diagnostic"}
 
     def metrics(self, evaluator: str) -> list[dict[str, Any]]:
-        """The metric lines (name, value, detail) of an evaluator's newest version, last per name and detail."""
+        """The metric lines (name, value, detail) of `evaluation`, last per name and detail."""
         return self.evaluation(evaluator).metrics
 
     def evaluation(self, evaluator: str) -> Evaluation:
-        """What an evaluator's newest version has recorded so far (read once); empty when there is none."""
+        """What an evaluator's newest complete record holds, else its newest one (read once); empty without any."""
         if evaluator not in self._evaluated:
             self._evaluated[evaluator] = self._evaluation(evaluator)
         return self._evaluated[evaluator]
@@ -78,17 +78,14 @@ class RunRecord:
         return {}
 
     def _evaluation(self, evaluator: str) -> Evaluation:
-        begin: dict[str, Any] = {}
-        found: dict[str, dict[str, Any]] = {}
-        files = self.evaluations.get(evaluator)
-        for line in read_record(files[-1]).lines if files else []:
-            if line["kind"] == "begin":
-                begin = line
-            elif line["kind"] == "metric":
-                key = json.dumps([line.get("name"), line.get("detail") or {}], sort_keys=True)
-                found.pop(key, None)
-                found[key] = line
-        return Evaluation(begin, list(found.values()))
+        files = self.evaluations.get(evaluator, [])
+        newest: list[dict[str, Any]] = []
+        for file in reversed(files):
+            lines = read_record(file).lines
+            newest = newest or lines
+            if lines and lines[-1]["kind"] == "end":
+                return _evaluated(lines)
+        return _evaluated(newest)
 
     @cached_property
     def evaluations(self) -> dict[str, list[Path]]:
@@ -108,6 +105,19 @@ class RunRecord:
     @cached_property
     def _lines(self) -> list[dict[str, Any]]:
         return read_record(self.folder / TRAIN_FILE).lines
+
+
+def _evaluated(lines: list[dict[str, Any]]) -> Evaluation:
+    begin: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        if line["kind"] == "begin":
+            begin = line
+        elif line["kind"] == "metric":
+            key = json.dumps([line.get("name"), line.get("detail") or {}], sort_keys=True)
+            found.pop(key, None)
+            found[key] = line
+    return Evaluation(begin, list(found.values()))
 
 
 def evaluation_file(folder: Path, name: str, version: str) -> Path:

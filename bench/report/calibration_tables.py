@@ -18,6 +18,7 @@ _TWICE: dict[str, tuple[str, float, int]] = {
     "ece_15": ("expected calibration error, 15 bins of equal width, %", 100.0, 2),
     "ece_15_floor": ("what ece_15 would be for a perfectly calibrated model of the same confidences, %", 100.0, 2),
     "adaptive_ece_15": ("calibration error, 15 bins of equal counts, %", 100.0, 2),
+    "adaptive_ece_15_floor": ("what adaptive_ece_15 would be for a perfectly calibrated model, %", 100.0, 2),
     "confidence_gap": ("mean confidence minus accuracy, points: above 0 is over-confident", 100.0, 2),
     "nll": ("negative log-likelihood on the test images, nats", 1.0, 4),
     "brier": ("Brier score, sum over classes, in [0, 2]", 1.0, 4),

@@ -133,7 +133,9 @@ class CorruptionSet:
         return [one for one in readings.series(metric) if one.arm == self.arm]
 
     def _subject(self, corruption: str) -> str:
-        return f"top-1 under {corruption}{' (extra)' if corruption in self.extra else ''}, %"
+        procedural = corruption == "frost" and self.source not in ("", "files")
+        made = " of procedural pictures" if procedural else ""
+        return f"top-1 under {corruption}{made}{' (extra)' if corruption in self.extra else ''}, %"
 
 
 def corruption_sets(readings: Readings) -> list[CorruptionSet]:

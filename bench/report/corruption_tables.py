@@ -57,6 +57,8 @@ def heading_of(corruption: str, found: CorruptionSet) -> str:
 def _notes(sets: list[CorruptionSet]) -> list[str]:
     notes = ["Accuracy in %, not error; each corruption is the mean over its severities."]
     notes += [f"{found.label}: {found.description}." for found in sets]
+    if any("frost" in found.counted and found.source not in ("", "files") for found in sets):
+        notes.append("Frost uses procedural pictures here, not the photographs of the published files.")
     if any(found.extra for found in sets):
         notes.append("A star marks the extra corruptions, which are in no mean but their own.")
     return notes

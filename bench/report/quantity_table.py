@@ -141,7 +141,7 @@ def _source_notes(readings: Readings, quantities: Sequence[Quantity]) -> list[st
     told: list[str] = []
     for arm in arms_of(quantities):
         source = readings.sources[arm]
-        others = f", {source.others} run(s) made with other settings left out" if source.others else ""
+        others = f", {source.others} run(s) made with other settings or code left out" if source.others else ""
         told.append(f"{arm} ({source.title}{others})")
     return [f"Evaluators: {'; '.join(told)}."] if told else []
 

@@ -38,7 +38,10 @@ class Series(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """An evaluator arm with the one set of settings that is shown. others: runs evaluated with other settings."""
+    """An evaluator arm with the one set of settings that is shown.
+
+    digest: of evaluator and settings, and of its source. others: runs evaluated with other settings or other source.
+    """
 
     arm: str
     digest: str
@@ -50,8 +53,8 @@ class Source:
 class Readings:
     """What the ok runs of some cells recorded, one set of settings for each evaluator arm.
 
-    Where runs of one arm were evaluated with different settings (another digest), those of most runs are shown, and
-    the others count as not measured, so that numbers of different settings never stand in one column.
+    Where runs of one arm were evaluated with different settings or by different source code, those of most runs are
+    shown, and the others count as not measured: numbers of different settings or code never stand in one column.
     """
 
     def __init__(self, cells: Iterable[Cell]) -> None:
@@ -128,7 +131,9 @@ def ordinal(value: str | float | bool | None) -> tuple[int, float, str]:
 
 
 def _digest(run: RunRecord, arm: str) -> str:
-    return str(run.evaluation(arm).begin.get("digest"))
+    """What decides the numbers: evaluator and settings, and the evaluator's source code."""
+    begin = run.evaluation(arm).begin
+    return f"{begin.get('digest')} {begin.get('source_digest')}"
 
 
 def _detail(plain: dict[str, Any]) -> Detail:

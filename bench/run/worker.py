@@ -152,13 +152,17 @@ class Worker:
         for name, other in arm["others"].items():
             other_spec = Spec.model_validate(other["spec"], strict=False)
             others[name] = load_trained(other_spec, Path(other["folder"]), splits, device)
+        evaluation = dict(splits.evaluation)
+        if spec.protocol.trained_elsewhere:  # its training may well have seen what is held out here
+            evaluation.pop("validation", None)
         context = Context(
-            backbone, Normaliser(spec.data.mean, spec.data.std).to(device), splits.evaluation, facts.num_classes,
+            backbone, Normaliser(spec.data.mean, spec.data.std).to(device), evaluation, facts.num_classes,
             device, spec.seed, facts.class_names, others, evaluation_method(spec, backbone, facts.num_classes),
         )  # fmt: skip
         evaluate_arm(
             EvalArm(**arm["arm"]), context, Path(arm["file"]), arm["source_digest"],
-            {name: other["run_id"] for name, other in arm["others"].items()}, progress, self.stop.is_set,
+            {name: other["run_id"] for name, other in arm["others"].items()},
+            Path(arm["carried"]) if arm["carried"] else None, progress, self.stop.is_set,
         )  # fmt: skip
 
     def time_speed(self, task: dict[str, Any]) -> tuple[str, str | None]:

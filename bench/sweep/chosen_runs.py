@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from bench.config.folders import ConfigFolders
 from bench.config.overrides import Overrides
 from bench.config.sections import resolve_section
@@ -27,7 +29,10 @@ def run_suite(given: str, store: Store, evals: list[str]) -> Suite:
     found = [record for record in store.runs() if record.run_id.startswith(given)]
     if len(found) != 1:
         raise BadInput(f"{given}: {len(found) or 'no'} runs in {store.root} have an id that begins so")
-    spec = Spec.model_validate(found[0].spec, strict=False)
+    try:
+        spec = Spec.model_validate(found[0].spec, strict=False)
+    except ValidationError:
+        raise BadInput(f"{found[0].folder}: its record does not say which run it is; see `mixbench check`") from None
     return _suite(found[0].run_id, str(spec.labels.method), [Planned(spec, spec.labels.method, {})], evals)
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 import bench.evals
 from bench.config.catalogue import method_facts
 from bench.config.suite import Suite
 from bench.data.facts import describe
+from bench.errors import BadInput
 from bench.evals.registry import EvalArm, read_arm
 from bench.records import CHECKPOINT_FILE, RunRecord, Store, evaluation_file, read_record
 from bench.records.attempt import deciding
@@ -81,8 +85,9 @@ def find_todo(suite: Suite, store: Store) -> list[Todo]:
         seeds[spec.arm].append(spec.seed)
     items = [_todo(spec, title, seeds[spec.arm], store) for spec, title in specs]
     wanted = sorted({name for arm in arms for name in arm.needs})
+    finished = _finished(store) if wanted else []
     for item in items:
-        item.others = {name: other for name in wanted if (other := _other(name, item, items)) is not None}
+        item.others = {name: other for name in wanted if (other := _other(name, item, finished)) is not None}
         if item.need == "nothing" and item.record is not None and item.record.status == "ok" and item.folder:
             item.evals = evaluations_todo(arms, item.folder, item.others)
             if item.evals:
@@ -90,22 +95,29 @@ def find_todo(suite: Suite, store: Store) -> list[Todo]:
     return items
 
 
-def _other(name: str, item: Todo, items: list[Todo]) -> dict[str, Any] | None:
+def _finished(store: Store) -> list[tuple[Spec, RunRecord]]:
+    """All recorded runs that ended ok and were made by the current code, whatever suite they belong to."""
+    found: list[tuple[Spec, RunRecord]] = []
+    for record in store.runs():
+        if record.status == "ok":
+            with contextlib.suppress(ValidationError, BadInput):
+                spec = Spec.model_validate(record.spec, strict=False)
+                if record.source_digest == run_source_digest(spec):
+                    found.append((spec, record))
+    return found
+
+
+def _other(name: str, item: Todo, finished: list[tuple[Spec, RunRecord]]) -> dict[str, Any] | None:
     """The finished run of a method with the lowest seed that is not the item's own."""
     found = [
-        other
-        for other in items
-        if other.spec.labels.method == name
-        and other.spec.seed != item.spec.seed
-        and other.spec.cell == item.spec.cell
-        and other.need in ("nothing", "evaluate")
-        and other.record is not None
-        and other.record.status == "ok"
+        (spec, record)
+        for spec, record in finished
+        if spec.labels.method == name and spec.seed != item.spec.seed and spec.cell == item.spec.cell
     ]
     if not found:
         return None
-    chosen = min(found, key=lambda other: other.spec.seed)
-    return {"run_id": chosen.spec.run_id, "folder": str(chosen.folder), "spec": chosen.spec.model_dump(mode="json")}
+    _, record = min(found, key=lambda pair: (pair[0].seed, pair[1].run_id))
+    return {"run_id": record.run_id, "folder": str(record.folder), "spec": record.spec}
 
 
 def _todo(spec: Spec, title: str, seeds: list[int], store: Store) -> Todo:
@@ -136,27 +148,41 @@ def run_source_digest(spec: Spec) -> str:
 
 
 def evaluations_todo(arms: list[EvalArm], folder: Path, others: Others) -> list[dict[str, Any]]:
-    """The evaluators that an attempt's folder has no complete, current record of, each with the file to write."""
+    """The evaluators that an attempt's folder has no complete, current record of, each with the file to write.
+
+    A finished record stays in force when other runs could serve as partners now, but not when it had none at all.
+    """
     missing: list[dict[str, Any]] = []
     for arm in arms:
         source = file_source_digest(Path(bench.evals.__path__[0]) / f"{arm.evaluator}.py")
-        version, number = arm.version, 1
         used = {name: others[name] for name in arm.needs if name in others}
-        ids = {name: other["run_id"] for name, other in used.items()}
-        while True:
-            file = evaluation_file(folder, arm.name, version if number == 1 else f"{version}.{number}")
-            lines = read_record(file).lines
-            begins = [line for line in lines if line["kind"] == "begin"]
-            current = all(
-                line["digest"] == arm.digest and line["source_digest"] == source and line.get("others", {}) == ids
-                for line in begins
-            )
-            newer = evaluation_file(folder, arm.name, f"{version}.{number + 1}").is_file()
-            if current and not newer:
-                break
-            number += 1
-        if not (lines and lines[-1]["kind"] == "end" and lines[-1]["status"] == "ok"):
+        file, done, carried = _record_to_write(arm, source, folder, {n: other["run_id"] for n, other in used.items()})
+        if not done:
             plain = {"name": arm.name, "title": arm.title, "evaluator": arm.evaluator}
             plain |= {"version": arm.version, "settings": arm.settings}
-            missing.append({"arm": plain, "file": str(file), "source_digest": source, "others": used})
+            missing.append(
+                {"arm": plain, "file": str(file), "source_digest": source, "others": used, "carried": carried}
+            )
     return missing
+
+
+def _record_to_write(
+    arm: EvalArm, source: str, folder: Path, partners: dict[str, str]
+) -> tuple[Path, bool, str | None]:
+    """The newest record of an evaluator that may be continued, whether it is finished, and what it takes over."""
+    carried: str | None = None
+    number = 1
+    while True:
+        version = arm.version if number == 1 else f"{arm.version}.{number}"
+        file = evaluation_file(folder, arm.name, version)
+        newer = evaluation_file(folder, arm.name, f"{arm.version}.{number + 1}").is_file()
+        lines = read_record(file).lines
+        begins = [line for line in lines if line["kind"] == "begin"]
+        finished = bool(lines) and lines[-1]["kind"] == "end" and lines[-1]["status"] == "ok"
+        same_code = all(line["digest"] == arm.digest and line["source_digest"] == source for line in begins)
+        recorded: dict[str, str] = begins[-1].get("others", {}) if begins else partners
+        fits = recorded == partners or (finished and partners.keys() <= recorded.keys())
+        if same_code and fits and not newer:
+            return file, finished, carried
+        carried = str(file) if same_code and finished else None
+        number += 1

@@ -13,6 +13,7 @@ from torchmetrics.functional.classification import (
 )
 
 from bench.evals import measures
+from bench.evals.reliability import adaptive_calibration_error, adaptive_calibration_floor
 
 
 def sample(size: int, classes: int, scale: float) -> tuple[Tensor, Tensor]:
@@ -66,11 +67,13 @@ def test_calibration_floor_is_what_a_calibrated_network_shows(size: int, scale: 
     logits, _ = sample(size, 10, scale)
     probability = logits.double().softmax(dim=1).numpy()
     generator = np.random.default_rng(1)
-    errors = []
+    errors, adaptive = [], []
     for _ in range(300):
-        labels = (probability.cumsum(axis=1) < generator.random((size, 1))).sum(axis=1).clip(0, 9)
-        errors.append(measures.calibration_error(logits, torch.from_numpy(labels)))
+        labels = torch.from_numpy((probability.cumsum(axis=1) < generator.random((size, 1))).sum(axis=1).clip(0, 9))
+        errors.append(measures.calibration_error(logits, labels))
+        adaptive.append(adaptive_calibration_error(logits, labels))
     assert measures.calibration_floor(logits) == pytest.approx(np.mean(errors), rel=0.06)
+    assert adaptive_calibration_floor(logits) == pytest.approx(np.mean(adaptive), rel=0.06)
 
 
 def test_top_k_beyond_the_classes_is_refused() -> None:

@@ -60,7 +60,7 @@ def test_names_and_resume() -> None:
     assert (test.seen, validation.seen) == (80, 50)
     names = {metric.name for metric in metrics}
     assert names == {
-        "ece_15", "ece_15_floor", "adaptive_ece_15", "confidence_gap", "nll", "brier", "temperature", "aurc",
+        "ece_15", "ece_15_floor", "adaptive_ece_15", "adaptive_ece_15_floor", "confidence_gap", "nll", "brier", "temperature", "aurc",
         "risk_at_80_coverage", "coverage_at_5_risk", "risk_at_coverage", "reliability_share", "reliability_accuracy",
         "reliability_confidence",
     }  # fmt: skip

@@ -11,7 +11,7 @@ from bench.data.resident import ResidentEval
 from bench.errors import BadInput
 from bench.evals.api import Context, Transform
 from bench.evals.clean import Clean
-from bench.evals.forward import evaluation_mode, predictions
+from bench.evals.forward import accuracy, evaluation_mode, predictions
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -114,3 +114,11 @@ def test_evaluation_shortens_no_float32_on_a_gpu() -> None:
 def test_a_missing_split_is_bad_input() -> None:
     with pytest.raises(BadInput, match=r"no validation split .* has: test"):
         list(Clean(split="validation").evaluate(context_of(random_feed(8, 1, 4, 3), 3), {}))
+
+
+def test_logits_that_are_not_finite_are_no_accuracy() -> None:
+    feed = random_feed(8, 1, 4, 3)
+    context = context_of(feed, 3)
+    context.backbone[1].bias.data[1] = float("nan")
+    with pytest.raises(BadInput, match="not finite on 8 of 8 images"):
+        accuracy(context, feed, None, 4)

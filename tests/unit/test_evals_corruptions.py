@@ -16,7 +16,7 @@ from bench.errors import BadInput
 from bench.evals.api import Context, Transform
 from bench.evals.corruption_ops import summary
 from bench.evals.corruption_ops.library import corrupt
-from bench.evals.corruption_ops.severities import EXTRA, FAMILIES, STANDARD, TABLES, label, strength
+from bench.evals.corruption_ops.severities import EXTRA, FAMILIES, STANDARD, TABLES, strength
 from bench.evals.corruptions import Corruptions
 from bench.evals.published import PublishedCorruptions
 from bench.evals.registry import read_arm
@@ -71,12 +71,6 @@ def test_tables_name_the_same_nineteen() -> None:
 def test_unknown_strengths_are_bad_input(arguments: tuple[str, int, int], message: str) -> None:
     with pytest.raises(BadInput, match=message):
         strength(*arguments)
-
-
-def test_labels_say_where_frost_comes_from() -> None:
-    assert label("frost", "regenerated, seed 0") == "frost (procedural pictures)"
-    assert label("frost", "files") == "frost"
-    assert label("shot_noise", "files") == "shot noise"
 
 
 @pytest.mark.parametrize(

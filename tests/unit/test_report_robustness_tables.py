@@ -159,7 +159,7 @@ def test_two_settings_of_one_evaluator_never_share_a_column(tmp_path):
     assert row["auroc_msp_near"] == pytest.approx(80)
     assert [row[f"{arm}_runs"] for arm in ("corruption", "adversarial", "ood", "calibration")] == [2] * 4
     assert row_of(found.detail("robustness-calibration"))["nll"] == pytest.approx(0.2)
-    assert "1 run(s) made with other settings left out" in found.robustness.notes[-1]
+    assert "1 run(s) made with other settings or code left out" in found.robustness.notes[-1]
 
 
 def test_two_arms_of_one_attack_get_columns_of_their_own(tmp_path):

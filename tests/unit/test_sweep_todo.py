@@ -12,6 +12,7 @@ from bench.config.suite import load_suite
 from bench.evals.registry import EvalArm
 from bench.records import CHECKPOINT_FILE, RecordWriter, Store
 from bench.sources import method_source_digest
+from bench.sweep.chosen_runs import run_suite
 from bench.sweep.todo import find_todo
 
 OPTIONS = ["seeds=1", "methods=[erm]", "evals=[]", "protocol.epochs=1", "protocol.warmup_epochs=0"]
@@ -119,6 +120,7 @@ def evaluate(item, evals=None):
             arm = EvalArm(**each["arm"])
             others = {name: other["run_id"] for name, other in each["others"].items()}
             record.append("begin", digest=arm.digest, source_digest=each["source_digest"], others=others)
+            record.append("metric", name="top1", value=0.5, detail={})
             record.append("end", status="ok")
 
 
@@ -150,3 +152,32 @@ def test_an_evaluation_without_the_other_run_is_done_again_once_it_is_there(pair
     again = find_todo(pairs, store)[0]
     assert [each["arm"]["name"] for each in again.evals] == ["intrusion"]
     assert again.evals[0]["file"].endswith("eval-intrusion-1.2.jsonl")
+    assert again.evals[0]["carried"].endswith("eval-intrusion-1.jsonl")
+
+
+def test_a_single_run_finds_its_partner_outside_its_suite(pairs, store):
+    items = find_todo(pairs, store)
+    for item in items:
+        finish(item, store)
+    evaluated = find_todo(pairs, store)
+    for item in evaluated:
+        evaluate(item)
+    alone = run_suite(items[0].spec.run_id, store, ["clean", "intrusion"])
+    (item,) = find_todo(alone, store)
+    assert item.need == "nothing"
+    assert item.others["erm"]["run_id"] == evaluated[0].others["erm"]["run_id"]
+
+
+def test_a_finished_evaluation_stays_when_a_run_with_a_lower_seed_joins(pairs, store):
+    erm, mixup, other_erm, other_mixup = find_todo(pairs, store)
+    for item in (other_erm, other_mixup, mixup):
+        finish(item, store)
+    by_id = {item.spec.run_id: item for item in find_todo(pairs, store)}
+    late = by_id[mixup.spec.run_id]
+    assert late.others["erm"]["run_id"] == other_erm.spec.run_id
+    evaluate(late)
+    evaluate(by_id[other_mixup.spec.run_id])
+    finish(erm, store)
+    after = {item.spec.run_id: item for item in find_todo(pairs, store)}
+    assert after[mixup.spec.run_id].need == "nothing"
+    assert [each["arm"]["name"] for each in after[other_mixup.spec.run_id].evals] == ["intrusion"]

@@ -166,9 +166,3 @@ def strength(corruption: str, severity: int, size: int) -> Any:
     if not 1 <= severity <= 5:
         raise BadInput(f"severity {severity} of {corruption} is not one of 1 to 5")
     return table[corruption][severity - 1]
-
-
-def label(corruption: str, source: str) -> str:
-    """How a table calls a column. source: "files" or "regenerated, seed N"."""
-    made_here = corruption == "frost" and source != "files"
-    return "frost (procedural pictures)" if made_here else corruption.replace("_", " ")
