@@ -1,7 +1,7 @@
 """Build docs/ as a site with zensical: `python tools/docs_site.py [FOLDER]` (default: build/docs).
 
-FOLDER/source gets a copy of docs/ and of the files outside it that mkdocs.yml names; FOLDER/site the site. Fails where a
-link leads nowhere, or where a page would load anything from another host.
+FOLDER/source gets a copy of docs/ and of the files outside it that mkdocs.yml names; FOLDER/site the site. Fails where
+a link leads nowhere, or where a page would load anything from another host.
 """
 
 from __future__ import annotations
