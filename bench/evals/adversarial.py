@@ -35,7 +35,8 @@ class Adversarial(Evaluator):
     "apgd_ce" is Auto-PGD on the cross entropy, "apgd" the worst of that and Auto-PGD on the targeted logits ratio
     (Croce and Hein 2020), which no scale of the logits can blind; linf_255 are its L-infinity radii in 1/255, l2 its
     Euclidean radii for pixels in [0, 1]. "fgsm" and "pgd20" (L-infinity; random start, its last point counts) are
-    legacy columns. targets: other classes aimed at, most likely first; 0 takes the untargeted ratio. per_class: only
+    legacy columns. targets: how many other classes are aimed at, at most: those of largest logit without an attack,
+    all of them where the network has no more (min(targets, classes - 1)); 0 takes the untargeted ratio. per_class: only
     the first so many images of each class, 0 all. Pixel space, normalisation inside, float32, evaluation mode.
 
     checks: gradient masking is looked for at checks_eps_255 and checks_eps_l2, which must be on the curves; PGD there
@@ -111,7 +112,7 @@ class Adversarial(Evaluator):
     def _measurements(self, context: Context) -> Iterator[Measurement]:
         """All there is to measure, cheap things first."""
         self._check_classes(context.num_classes)
-        network = AttackedNetwork(context, self.per_class, self.batch_size, self.key)
+        network = AttackedNetwork(self.name, context, self.per_class, self.batch_size, self.key)
         yield _one(("attack_clean_top1", {}), network.clean)
         for eps in self.fgsm_255:
             yield _one(_top1("fgsm", "linf", eps), partial(network.fgsm, _ball("linf", eps)))
@@ -140,7 +141,7 @@ class Adversarial(Evaluator):
         def checks(known: Done) -> list[float | None]:
             clean = known[metric_key("attack_clean_top1", {})]
             curve = [known[metric_key(*_top1("apgd", norm, eps))] for eps in self.curves[norm]]
-            found = masking_checks(self._accuracies(known, norm), [clean, *curve], network.images())
+            found = masking_checks(self._accuracies(known, norm), [clean, *curve], network.images.size)
             return [found[name] for name in CHECKS]
 
         yield Measurement((_quantity("ce_minus_worst_case", norm),), difference)
@@ -178,9 +179,6 @@ class Adversarial(Evaluator):
                     else "logits ratio"
                 )
                 raise BadInput(f"adversarial: the {ratio} needs {fewest} or more classes, this network has {classes}")
-            if self.budget.targets >= classes:
-                wanted = f"targets {self.budget.targets} needs more than {self.budget.targets} classes"
-                raise BadInput(f"adversarial: {wanted}, this network has {classes}; at most {classes - 1}")
 
 
 def _one(named: Named, measure: Callable[[], float | None]) -> Measurement:

@@ -16,7 +16,7 @@ from torch import nn
 from bench.errors import BadInput
 from bench.evals.api import Context, Done, Evaluator, Metric, distinct, metric_key
 from bench.evals.attack_ops.ball import Ball
-from bench.evals.attack_ops.subset import ImageBatch, PixelModel, attacked_subset, pixel_model, subset_size
+from bench.evals.attack_ops.subset import AttackedImages, ImageBatch, PixelModel, pixel_model, require_finite_logits
 from bench.evals.forward import evaluation_mode
 from bench.evals.requirements import require_images
 
@@ -30,11 +30,13 @@ class AutoAttack(Evaluator):
     """Share of images that stay right under Auto-PGD on the cross entropy, targeted Auto-PGD on the logits ratio,
     targeted FAB and Square with 5,000 queries, one after the other on what is still right.
 
-    linf_255 are L-infinity radii in 1/255 of the pixel range, l2 Euclidean radii for pixels in [0, 1]. targets: other
-    classes that the targeted attacks try, 9 in the standard version. per_class: only the first so many images of each
-    class, 0 all. The package draws for a batch as a whole, so images_at_once decides the numbers a little and is part
-    of what is recorded. Pixel space, normalisation inside, float32, evaluation mode; ball and box are checked. Its own
-    warnings (gradients of zero, probabilities for logits, a random network, Square beating the others) go to the log.
+    linf_255 are L-infinity radii in 1/255 of the pixel range, l2 Euclidean radii for pixels in [0, 1]. targets: how
+    many other classes the targeted attacks try, at most, 9 in the standard version: those of largest logit without an
+    attack, all of them where the network has no more (min(targets, classes - 1)). per_class: only the first so many
+    images of each class, 0 all. The package draws for a batch as a whole, so images_at_once decides the numbers a
+    little and is part of what is recorded. Pixel space, normalisation inside, float32, evaluation mode; ball and box
+    are checked. Its own warnings (gradients of zero, probabilities for logits, a random network, Square beating the
+    others) go to the log.
     """
 
     name: ClassVar[str] = "autoattack"
@@ -74,13 +76,14 @@ class AutoAttack(Evaluator):
     def evaluate(self, context: Context, done: Done) -> Iterator[Metric]:
         """Every metric that is not done, in the plan's order."""
         self._require(context)
+        images = AttackedImages(context, self.per_class)
         if metric_key("attack_clean_top1", {}) not in done:
-            yield Metric("attack_clean_top1", self._top1(context, None), {})
+            yield Metric("attack_clean_top1", self._top1(context, images, None), {})
         if self.l2:
             require_tiles(next(iter(context.split("test").batches(1)))[0].shape[2])
         for detail, ball in self._balls():
             if metric_key("attack_top1", detail) not in done:
-                yield Metric("attack_top1", self._top1(context, ball), detail)
+                yield Metric("attack_top1", self._top1(context, images, ball), detail)
 
     def _require(self, context: Context) -> None:
         if importlib.util.find_spec(PACKAGE) is None:
@@ -88,37 +91,33 @@ class AutoAttack(Evaluator):
         classes = context.num_classes
         if classes < FEWEST_CLASSES:
             raise BadInput(f"autoattack needs a network with {FEWEST_CLASSES} or more classes, this one has {classes}")
-        if self.targets >= classes:
-            raise BadInput(
-                f"autoattack: targets {self.targets} is more than the other classes of this network with {classes}; "
-                f"the nearest is {classes - 1}"
-            )
         require_images(self.name, "the test split", context.split("test"))
 
     def _balls(self) -> list[tuple[dict[str, Any], Ball]]:
         balls = [(eps, Ball("linf", eps / 255)) for eps in self.linf_255] + [(eps, Ball("l2", eps)) for eps in self.l2]
         return [({"attack": "autoattack", "norm": ball.norm, "eps": eps}, ball) for eps, ball in balls]
 
-    def _top1(self, context: Context, ball: Ball | None) -> float:
+    def _top1(self, context: Context, images: AttackedImages, ball: Ball | None) -> float:
         """Share of images that are right without an attack (None) or stay right within a ball."""
-        feed = context.split("test")
         model = pixel_model(context.backbone, context.normalise)
         right = 0
         with evaluation_mode(context.backbone, context.device), undisturbed(context.backbone, context.device):
-            for batch in attacked_subset(feed, self.per_class, self.images_at_once):
+            for batch in images.batches(self.images_at_once):
                 if ball is None:
                     with torch.no_grad():
-                        right += int((model(batch.pixels).argmax(dim=1) == batch.labels).sum())
+                        logits = model(batch.pixels)
+                    require_finite_logits(self.name, logits)
+                    right += int((logits.argmax(dim=1) == batch.labels).sum())
                 else:
-                    right += self._robust(model, batch, ball, context.device)
-        return right / subset_size(feed, self.per_class)
+                    right += self._robust(model, batch, ball, context)
+        return right / images.size
 
-    def _robust(self, model: PixelModel, batch: ImageBatch, ball: Ball, device: torch.device) -> int:
+    def _robust(self, model: PixelModel, batch: ImageBatch, ball: Ball, context: Context) -> int:
         package = importlib.import_module(PACKAGE)
-        attack = package.AutoAttack(
-            model, norm=PACKAGE_NORMS[ball.norm], eps=ball.eps, seed=self.seed, version="standard", device=device
-        )
-        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = self.targets
+        norm, device = PACKAGE_NORMS[ball.norm], context.device
+        attack = package.AutoAttack(model, norm=norm, eps=ball.eps, seed=self.seed, version="standard", device=device)
+        targets = min(self.targets, context.num_classes - 1)
+        attack.apgd_targeted.n_target_classes = attack.fab.n_target_classes = targets
         attacked, predicted = attack.run_standard_evaluation(batch.pixels, batch.labels, batch_size=len(batch.labels))
         ball.check(batch.pixels, attacked)
         return int((predicted == batch.labels).sum())

@@ -18,7 +18,7 @@ from bench.evals.api import (
 )
 from bench.evals.attack_ops.ball import Ball
 from bench.evals.attack_ops.loss import ascent, cross_entropy
-from bench.evals.attack_ops.subset import attacked_subset, pixel_model
+from bench.evals.attack_ops.subset import AttackedImages, pixel_model, require_finite_logits
 from bench.evals.forward import evaluation_mode
 
 
@@ -56,13 +56,13 @@ class FGSM(Evaluator):
         """Every metric that is not done, in the plan's order."""
         if all(key in done for key in self.plan(context)):
             return
-        feed = context.split("test")
+        images = AttackedImages(context, self.per_class)
         model = pixel_model(context.backbone, context.normalise)
         hits = torch.zeros(len(self.eps_255) + 2, dtype=torch.int64, device=context.device)
-        total = 0
         with evaluation_mode(context.backbone, context.device):
-            for pixels, labels, _ in attacked_subset(feed, self.per_class, self.batch_size):
+            for pixels, labels, _ in images.batches(self.batch_size):
                 logits, _, gradient = ascent(model, pixels, cross_entropy, labels, labels)
+                require_finite_logits(self.name, logits)
                 hits[0] += (logits.argmax(dim=1) == labels).sum()
                 hits[-1] += (gradient.flatten(1) == 0).all(dim=1).sum()
                 for place, eps in enumerate(self.eps_255, start=1):
@@ -71,8 +71,7 @@ class FGSM(Evaluator):
                     ball.check(pixels, attacked)
                     with torch.no_grad():
                         hits[place] += (model(attacked).argmax(dim=1) == labels).sum()
-                total += len(labels)
-        shares = [count / total for count in hits.tolist()]
+        shares = [count / images.size for count in hits.tolist()]
         metrics = [
             Metric("fgsm_clean_top1", shares[0], {}),
             *(

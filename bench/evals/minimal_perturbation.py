@@ -10,8 +10,9 @@ from annotated_types import Ge
 from torch import Tensor
 
 from bench.evals.api import Context, Done, Evaluator, Metric, distinct, metric_key
+from bench.evals.attack_ops.ball import check_box
 from bench.evals.attack_ops.fmn import fast_minimum_norm
-from bench.evals.attack_ops.subset import attacked_subset, pixel_model
+from bench.evals.attack_ops.subset import AttackedImages, pixel_model, require_finite_logits
 from bench.evals.forward import evaluation_mode
 from bench.evals.requirements import require_classes, require_images
 
@@ -56,22 +57,26 @@ class MinimalPerturbation(Evaluator):
         """Every metric that is not done, in the plan's order."""
         require_classes(self.name, context)
         require_images(self.name, "the test split", context.split("test"))
+        images = AttackedImages(context, self.per_class)
         for norm in self.norms:
             if all(metric_key(name, detail) in done for name, detail in _named(norm)):
                 continue
-            distances = self._distances(context, norm)
+            distances = self._distances(context, images, norm)
             values = (median(distances * PIXEL_UNITS[norm]), distances.isfinite().double().mean().item())
             for (name, detail), value in zip(_named(norm), values, strict=True):
                 if metric_key(name, detail) not in done:
                     yield Metric(name, value, detail)
 
-    def _distances(self, context: Context, norm: Literal["linf", "l2"]) -> Tensor:
+    def _distances(self, context: Context, images: AttackedImages, norm: Literal["linf", "l2"]) -> Tensor:
         model = pixel_model(context.backbone, context.normalise)
+        found = []
         with evaluation_mode(context.backbone, context.device):
-            found = [
-                fast_minimum_norm(model, batch.pixels, batch.labels, norm, self.steps).distance.cpu()
-                for batch in attacked_subset(context.split("test"), self.per_class, self.batch_size)
-            ]
+            for batch in images.batches(self.batch_size):
+                with torch.no_grad():
+                    require_finite_logits(self.name, model(batch.pixels))
+                smallest = fast_minimum_norm(model, batch.pixels, batch.labels, norm, self.steps)
+                check_box(smallest.attacked)
+                found.append(smallest.distance.cpu())
         return torch.cat(found)
 
 

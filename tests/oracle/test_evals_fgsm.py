@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.resident import ResidentEval
+from bench.errors import BadInput
 from bench.evals.api import Context
 from bench.evals.attack_ops.loss import ascent, cross_entropy
-from bench.evals.attack_ops.subset import attacked_subset, subset_size
 from bench.evals.fgsm import FGSM
 
 
@@ -82,18 +82,11 @@ def test_gradient_is_by_pixels_in_unit_range() -> None:
         assert gradient[place].item() == pytest.approx(difference.item() / 2e-5, rel=1e-5)
 
 
-def test_subset_is_the_first_of_each_class_whatever_the_batch_size() -> None:
-    images = torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 1, 2, 2)
-    labels = torch.tensor([0, 0, 0, 1, 2, 1, 1, 0, 2, 2, 2, 1])
-    feed = ResidentEval(images, labels, 2)
-    for batch_size in (1, 5, 12):
-        batches = list(attacked_subset(feed, 2, batch_size))
-        kept = torch.cat([batch.pixels[:, 0, 0, 0] * 255 for batch in batches])
-        assert kept.round().int().tolist() == [0, 1, 3, 4, 5, 8]
-        assert torch.cat([batch.positions for batch in batches]).tolist() == [0, 1, 3, 4, 5, 8]
-        assert torch.equal(torch.cat([batch.labels for batch in batches]), labels[[0, 1, 3, 4, 5, 8]])
-        assert [len(batch.labels) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
-        assert subset_size(feed, 2) == 6
+def test_logits_that_are_not_finite_are_bad_input() -> None:
+    context = context_of(random_feed(20, 1, 4, 3), 3)
+    context.backbone[1].bias.data[1] = torch.nan
+    with pytest.raises(BadInput, match=r"^fgsm: the network's logits are not finite on 20 of 20 test images"):
+        list(FGSM().evaluate(context, {}))
 
 
 def test_resume_batch_size_and_training_mode() -> None:

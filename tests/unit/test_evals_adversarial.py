@@ -214,7 +214,6 @@ def test_an_attack_that_leaves_ball_or_box_stops_the_evaluation(monkeypatch: pyt
     [
         ({}, 3, r"^adversarial: the targeted logits ratio \(targets: 0 .*\) needs 4 or more classes, this network has 3$"),
         ({"targets": 0}, 2, "^adversarial: the logits ratio needs 3 or more classes, this network has 2$"),
-        ({"targets": 4}, 4, "targets 4 needs more than 4 classes, this network has 4; at most 3$"),
     ],
 )  # fmt: skip
 def test_too_few_classes_are_bad_input_before_any_work(settings: dict, classes: int, message: str) -> None:
@@ -223,6 +222,20 @@ def test_too_few_classes_are_bad_input_before_any_work(settings: dict, classes: 
         evaluator.plan(context_of(classes=classes))
     with pytest.raises(BadInput, match=message):
         next(evaluator.evaluate(context_of(classes=classes), {}))
+
+
+def test_more_targets_than_other_classes_are_all_of_them() -> None:
+    settings = {**SMALL, "linf_255": (8.0,), "checks": False}
+    all_three = list(Adversarial(**{**settings, "targets": 3}).evaluate(context_of(), {}))
+    assert list(Adversarial(**{**settings, "targets": 9}).evaluate(context_of(), {})) == all_three
+
+
+def test_logits_that_are_not_finite_are_bad_input() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 4))
+    net[1].bias.data[2] = torch.inf
+    message = r"^adversarial: the network's logits are not finite on 40 of 40 test images that were tried together; .*"
+    with pytest.raises(BadInput, match=message):
+        next(Adversarial(**SMALL).evaluate(context_of(net), {}))
 
 
 @pytest.mark.parametrize(

@@ -140,20 +140,34 @@ def test_missing_package_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
         AutoAttack(targets=3).plan(context_of())
 
 
-@pytest.mark.parametrize(
-    ("classes", "targets", "message"),
-    [
-        (3, 2, "needs a network with 4 or more classes, this one has 3"),
-        (10, 10, "targets 10 is more than the other classes of this network with 10; the nearest is 9"),
-        (4, 9, "the nearest is 3"),
-    ],
-)
-def test_too_few_classes_are_bad_input(classes: int, targets: int, message: str) -> None:
-    context = Context(nn.Identity(), normalise, context_of().splits, classes, CPU, seed=0)
+def test_too_few_classes_are_bad_input() -> None:
+    context = Context(nn.Identity(), normalise, context_of().splits, 3, CPU, seed=0)
+    message = "needs a network with 4 or more classes, this one has 3"
     with pytest.raises(BadInput, match=message):
-        AutoAttack(targets=targets).plan(context)
+        AutoAttack(targets=2).plan(context)
     with pytest.raises(BadInput, match=message):
-        next(AutoAttack(targets=targets).evaluate(context, {}))
+        next(AutoAttack(targets=2).evaluate(context, {}))
+
+
+@pytest.mark.parametrize(("targets", "attacked"), [(2, 2), (3, 3), (4, 3), (9, 3)])
+def test_no_more_targets_than_other_classes(monkeypatch: pytest.MonkeyPatch, targets: int, attacked: int) -> None:
+    asked = []
+
+    class Recording(pyautoattack.AutoAttack):
+        def run_standard_evaluation(self, images: Tensor, labels: Tensor, /, *, batch_size: int):  # type: ignore[no-untyped-def]
+            asked.append((self.apgd_targeted.n_target_classes, self.fab.n_target_classes))
+            return images, labels
+
+    monkeypatch.setattr(pyautoattack, "AutoAttack", Recording)
+    list(AutoAttack(targets=targets).evaluate(context_of(), {}))
+    assert asked == [(attacked, attacked)]
+
+
+def test_logits_that_are_not_finite_are_bad_input() -> None:
+    context = context_of()
+    context.backbone[1].weight.data[0, 0] = torch.nan
+    with pytest.raises(BadInput, match=r"^autoattack: the network's logits are not finite on 24 of 24 test images"):
+        next(AutoAttack().evaluate(context, {}))
 
 
 def test_sizes_on_which_the_package_fails_are_bad_input() -> None:

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from bench.data.resident import ResidentEval
 from bench.errors import BadInput
+from bench.evals import minimal_perturbation
 from bench.evals.api import Context
+from bench.evals.attack_ops.fmn import Smallest
 from bench.evals.minimal_perturbation import MinimalPerturbation, median
 
 CLASSES = 3
@@ -88,6 +90,25 @@ def test_median_of_an_even_and_an_odd_number() -> None:
     assert median(torch.tensor([3.0, 1.0, torch.inf])) == 3
     assert median(torch.tensor([0.0, 4.0, 1.0, torch.inf])) == 2.5
     assert median(torch.tensor([0.0, torch.inf])) is None
+
+
+def test_logits_that_are_not_finite_are_bad_input() -> None:
+    context = context_of()
+    context.backbone[1].weight.data[0, 0] = torch.nan
+    with pytest.raises(BadInput, match=r"^minimal_perturbation: .* not finite on 60 of 60 test images"):
+        next(MinimalPerturbation().evaluate(context, {}))
+
+
+@pytest.mark.parametrize("value", [-0.01, 1.01, torch.nan, torch.inf])
+def test_leaving_the_box_is_caught(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    def escaping(model: nn.Module, pixels: Tensor, labels: Tensor, norm: str, steps: int) -> Smallest:
+        attacked = pixels.clone()
+        attacked[-1, 0, 0, 0] = value
+        return Smallest(attacked, torch.zeros(len(pixels)))
+
+    monkeypatch.setattr(minimal_perturbation, "fast_minimum_norm", escaping)
+    with pytest.raises(AssertionError, match=r"outside \[0, 1\]"):
+        next(MinimalPerturbation().evaluate(context_of(), {}))
 
 
 def test_bad_settings_and_contexts() -> None:

@@ -64,15 +64,20 @@ class Ball:
         allowance = ROUNDING + (RELATIVE_ROUNDING * self.eps if self.norm == "l2" else 0)
         if not reach <= self.eps + allowance:
             raise AssertionError(f"an attacked image is {self._named(reach)} from its original, allowed {self}")
-        low, high = attacked.min().item(), attacked.max().item()
-        if not (low >= 0 and high <= 1):
-            raise AssertionError(f"an attacked image has pixels in [{low:g}, {high:g}], outside [0, 1]")
+        check_box(attacked)
 
     def __str__(self) -> str:
         return f"{self._named(self.eps)} in {self.norm}"
 
     def _named(self, length: float) -> str:
         return f"{length * 255:.5g}/255" if self.norm == "linf" else f"{length:.5g}"
+
+
+def check_box(attacked: Tensor) -> None:
+    """AssertionError where an attacked image (B, ...), B >= 1, has a pixel outside [0, 1] or not a number."""
+    low, high = attacked.min().item(), attacked.max().item()
+    if not (low >= 0 and high <= 1):
+        raise AssertionError(f"an attacked image has pixels in [{low:g}, {high:g}], outside [0, 1]")
 
 
 def _spread(values: Tensor, images: Tensor) -> Tensor:

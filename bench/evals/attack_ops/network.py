@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from bench.evals.api import Context
@@ -14,7 +16,7 @@ from bench.evals.attack_ops.loss import ascent, cross_entropy
 from bench.evals.attack_ops.noise import random_noise, random_start
 from bench.evals.attack_ops.pgd import fgsm, pgd
 from bench.evals.attack_ops.square import square_attack
-from bench.evals.attack_ops.subset import ImageBatch, attacked_subset, pixel_model, subset_size
+from bench.evals.attack_ops.subset import AttackedImages, ImageBatch, pixel_model, require_finite_logits
 from bench.evals.attack_ops.worst_case import (
     Attack,
     cross_entropy_attacks,
@@ -31,7 +33,7 @@ PGD_STEPS = 20
 
 @dataclass(frozen=True)
 class Budget:
-    """How hard Auto-PGD tries: steps, restarts, and other classes aimed at (0: the untargeted ratio)."""
+    """How hard Auto-PGD tries: steps, restarts, and the most other classes it aims at (0: the untargeted ratio)."""
 
     steps: int
     targets: int
@@ -41,23 +43,25 @@ class Budget:
 class AttackedNetwork:
     """Accuracies of a context's network on the first `per_class` test images of each class (0: all).
 
-    An image that is wrong without an attack counts as wrong under every attack.
+    evaluator: who asks, for messages. An image that is wrong without an attack counts as wrong under every attack.
     """
 
-    def __init__(self, context: Context, per_class: int, batch_size: int, key: Key) -> None:
+    def __init__(self, evaluator: str, context: Context, per_class: int, batch_size: int, key: Key) -> None:
+        self.evaluator = evaluator
         self.context = context
         self.per_class = per_class
         self.batch_size = batch_size
         self.key = key
         self.model = pixel_model(context.backbone, context.normalise)
 
-    def batches(self) -> Iterator[ImageBatch]:
-        """The attacked images."""
-        return attacked_subset(self.context.split("test"), self.per_class, self.batch_size)
+    @functools.cached_property
+    def images(self) -> AttackedImages:
+        """The attacked images, chosen when they are first asked for."""
+        return AttackedImages(self.context, self.per_class)
 
-    def images(self) -> int:
-        """How many images are attacked."""
-        return subset_size(self.context.split("test"), self.per_class)
+    def batches(self) -> Iterator[ImageBatch]:
+        """The attacked images, batch by batch."""
+        return self.images.batches(self.batch_size)
 
     def values_per_image(self) -> int:
         """Channels times height times width of an attacked image."""
@@ -68,8 +72,14 @@ class AttackedNetwork:
         return Ball("linf", 0.5) if norm == "linf" else Ball("l2", 0.5 * math.sqrt(self.values_per_image()))
 
     def clean(self) -> float:
-        """Accuracy without an attack."""
-        return self._accuracies(Ball("linf", 0.0), [])[0]
+        """Accuracy without an attack. BadInput where a logit is infinite or not a number."""
+        right = 0
+        with evaluation_mode(self.context.backbone, self.context.device), torch.no_grad():
+            for batch in self.batches():
+                logits = self.model(batch.pixels)
+                require_finite_logits(self.evaluator, logits)
+                right += int((logits.argmax(dim=1) == batch.labels).sum())
+        return right / self.images.size
 
     def fgsm(self, ball: Ball) -> float:
         """Accuracy under one step of length eps."""
@@ -91,9 +101,8 @@ class AttackedNetwork:
     def apgd(self, ball: Ball, budget: Budget) -> tuple[float, float]:
         """Accuracy under Auto-PGD on the cross entropy, and under the worst of that and the logits ratio."""
         first = self._cross_entropy(ball, budget)
-        second = logits_ratio_attacks(
-            self.model, ball, budget.steps, budget.targets, budget.restarts, self.key.fold("apgd")
-        )
+        targets = min(budget.targets, self.context.num_classes - 1)
+        second = logits_ratio_attacks(self.model, ball, budget.steps, targets, budget.restarts, self.key.fold("apgd"))
         accuracies = self._accuracies(ball, [*first, *second])
         return accuracies[len(first)], accuracies[-1]
 
@@ -126,7 +135,7 @@ class AttackedNetwork:
             for batch in self.batches():
                 gradient = ascent(self.model, batch.pixels, cross_entropy, batch.labels, batch.labels).gradient
                 zero += int((gradient.flatten(1) == 0).all(dim=1).sum())
-        return zero / self.images()
+        return zero / self.images.size
 
     def _cross_entropy(self, ball: Ball, budget: Budget) -> list[Attack]:
         return cross_entropy_attacks(self.model, ball, budget.steps, budget.restarts, self.key.fold("apgd"))

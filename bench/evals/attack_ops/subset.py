@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.evals.api import EvalFeed
+from bench.errors import BadInput
+from bench.evals.api import Context
+from bench.evals.subset import test_images
 
 PixelModel = Callable[[Tensor], Tensor]
 """Pixels (B, C, H, W) in [0, 1] to logits (B, K) float32; normalisation is part of it."""
@@ -35,36 +36,34 @@ def pixel_model(backbone: nn.Module, normalise: Callable[[Tensor], Tensor]) -> P
     return lambda pixels: backbone(normalise(pixels * 255)).float()
 
 
-def subset_size(feed: EvalFeed, per_class: int) -> int:
-    """How many images `attacked_subset` gives."""
-    return int(first_per_class(feed.labels.cpu(), per_class).sum()) if per_class else feed.size
+class AttackedImages:
+    """All test images of a context, or the first `per_class` of each class (0: all); they are chosen once, here."""
+
+    def __init__(self, context: Context, per_class: int) -> None:
+        self.feed, self.positions = test_images(context, per_class)
+        self.size = len(self.positions)
+
+    def batches(self, batch_size: int) -> Iterator[ImageBatch]:
+        """The images in order, in full batches but for the last, whatever the sizes of the feed's own batches."""
+        waiting: list[ImageBatch] = []
+        count = seen = 0
+        for images, labels in self.feed.batches(batch_size):
+            positions = self.positions[seen : seen + len(labels)].to(labels.device)
+            seen += len(labels)
+            waiting.append(ImageBatch((images.float() / 255).contiguous(), labels, positions))
+            count += len(labels)
+            while count >= batch_size or (seen == self.size and count):
+                together = ImageBatch(*(torch.cat(parts) for parts in zip(*waiting, strict=True)))
+                yield ImageBatch(*(part[:batch_size] for part in together))
+                waiting = [ImageBatch(*(part[batch_size:] for part in together))]
+                count = len(waiting[0].labels)
 
 
-def attacked_subset(feed: EvalFeed, per_class: int, batch_size: int) -> Iterator[ImageBatch]:
-    """All images of a feed, or the first `per_class` of each class (0: all), in full batches but for the last."""
-    chosen = first_per_class(feed.labels.cpu(), per_class) if per_class else torch.ones(feed.size, dtype=torch.bool)
-    waiting: list[tuple[Tensor, Tensor, Tensor]] = []
-    count = start = 0
-    for images, labels in feed.batches(batch_size):
-        keep = chosen[start : start + len(labels)].to(labels.device)
-        positions = torch.arange(start, start + len(labels), device=labels.device)
-        start += len(labels)
-        waiting.append((images[keep], labels[keep], positions[keep]))
-        count += len(waiting[-1][1])
-        if count >= batch_size or (start == feed.size and count):
-            images, labels, positions = (torch.cat(parts) for parts in zip(*waiting, strict=True))
-            while len(labels) >= batch_size or (start == feed.size and len(labels)):
-                yield _batch(images[:batch_size], labels[:batch_size], positions[:batch_size])
-                images, labels, positions = images[batch_size:], labels[batch_size:], positions[batch_size:]
-            waiting, count = [(images, labels, positions)], len(labels)
-
-
-def first_per_class(labels: Tensor, count: int) -> Tensor:
-    """Mask (N,) of the first `count` images of each class, in order."""
-    one_hot = F.one_hot(labels)
-    rank = (one_hot.cumsum(dim=0) * one_hot).sum(dim=1)
-    return rank <= count
-
-
-def _batch(images: Tensor, labels: Tensor, positions: Tensor) -> ImageBatch:
-    return ImageBatch((images.float() / 255).contiguous(), labels, positions)
+def require_finite_logits(evaluator: str, logits: Tensor) -> None:
+    """BadInput where an image's logits (B, K) without an attack are infinite or not a number."""
+    broken = int((~logits.isfinite()).any(dim=1).sum())
+    if broken:
+        raise BadInput(
+            f"{evaluator}: the network's logits are not finite on {broken} of {len(logits)} test images that were "
+            "tried together; nothing can be said about its robustness"
+        )
