@@ -11,6 +11,8 @@ from tqdm import tqdm
 from bench.clock import duration_text
 
 PLAIN_LINE_SECONDS = 20.0
+EARLIEST_ESTIMATE = 1.0
+"""Per cent. Before that a time left would be noise: workers are still starting."""
 
 
 class Progress:
@@ -70,4 +72,5 @@ class Progress:
             gone = time.monotonic() - self._started
             left = gone / done * (self._total_units - done)
             share = 100 * done / self._total_units
-            self.say(f"{self._title}: {share:.0f} % done, about {duration_text(max(0.0, left))} left")
+            known = f", about {duration_text(max(0.0, left))} left" if share >= EARLIEST_ESTIMATE else ""
+            self.say(f"{self._title}: {share:.0f} % done{known}")

@@ -57,7 +57,7 @@ def strength_figure(rows: list[Record], title: str) -> Figure | None:
             if handle is not None:
                 drawn.setdefault(str(row["arm"]), handle)
     legend(figure, shown, drawn, noise)
-    heading = f"Accuracy under attack (worst case of APGD-CE and targeted APGD-DLR), {seeds_of(shown)}"
+    heading = f"Accuracy under APGD-CE and targeted APGD-DLR, {seeds_of(shown)}"
     figure.suptitle(two_lines(heading, title), fontsize=10.5)
     return figure
 
