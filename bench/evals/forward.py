@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +34,8 @@ def evaluation_mode(backbone: nn.Module, device: torch.device) -> Iterator[None]
     Autocast and TF32 are off: with TF32 a GPU would give other logits than a CPU from the third digit on.
     """
     modes = [(module, module.training) for module in backbone.modules()]
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
     shortened = cudnn.allow_tf32, matmul.allow_tf32
     backbone.eval()
     cudnn.allow_tf32 = matmul.allow_tf32 = False
