@@ -2,8 +2,8 @@
 
     python tools/publish_records.py results/local/records results/reference/NAME/records
 
-Paths in specs and evaluators' settings keep their last part only; neither takes part in a run id. Every line is read
-with its checksum and written again with a new one.
+Of several records of one evaluator the newest complete one is copied. Paths in specs and evaluators' settings keep
+their last part only; they take no part in a run id. Every line is read with its checksum and written with a new one.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.records import read_record
+from bench.records import Store, read_record
 from bench.records.line import encode
 
-KEPT = ("train.jsonl", "eval-*.jsonl", "predictions.npz")
+KEPT = ("train.jsonl", "predictions.npz")
 PATHS = ("root", "files", "boxes")
 
 
 def publish(source: Path, target: Path) -> int:
     """Copy all attempts and timing sessions below `source`; returns how many files there are now."""
     count = 0
-    for attempt in sorted(path for path in source.glob("*/*") if path.is_dir()):
-        for pattern in KEPT:
-            for file in sorted(attempt.glob(pattern)):
+    for record in (attempt for folder in sorted(source.iterdir()) for attempt in Store(source).attempts(folder.name)):
+        evaluations = [record.evaluation_file(name) for name in record.evaluations]
+        for file in [*(record.folder / name for name in KEPT), *evaluations]:
+            if file is not None and file.is_file():
                 count += _copy(file, target / file.relative_to(source))
     for file in sorted((source / "speed").glob("*.jsonl")):
         count += _copy(file, target / file.relative_to(source))

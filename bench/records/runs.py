@@ -78,14 +78,17 @@ class RunRecord:
         return {}
 
     def _evaluation(self, evaluator: str) -> Evaluation:
+        file = self.evaluation_file(evaluator)
+        return _evaluated(read_record(file).lines) if file is not None else Evaluation({}, [])
+
+    def evaluation_file(self, evaluator: str) -> Path | None:
+        """The file that `evaluation` reads: the newest complete record, else the newest one."""
         files = self.evaluations.get(evaluator, [])
-        newest: list[dict[str, Any]] = []
         for file in reversed(files):
             lines = read_record(file).lines
-            newest = newest or lines
             if lines and lines[-1]["kind"] == "end":
-                return _evaluated(lines)
-        return _evaluated(newest)
+                return file
+        return files[-1] if files else None
 
     @cached_property
     def evaluations(self) -> dict[str, list[Path]]:

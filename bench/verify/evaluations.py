@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -63,7 +64,8 @@ def check_evaluation(file: RecordFile, attempt: Attempt) -> tuple[list[Problem],
 def _begin(file: RecordFile, line: Line) -> tuple[list[Problem], list[Problem]]:
     texts = {name: str(line.fields.get(name)) for name in ("eval", "title", "evaluator", "version", "digest")}
     wanted = f"eval-{texts['eval']}-{texts['version']}.jsonl"
-    if file.name.rsplit("/", 1)[-1] != wanted:
+    repeated = re.escape(wanted.removesuffix(".jsonl")) + r"(\.[1-9][0-9]*)?\.jsonl"
+    if not re.fullmatch(repeated, file.name.rsplit("/", 1)[-1]):
         return [file.problem(line, f"the file of this evaluation is {wanted}")], []
     try:
         facts = evaluator_facts(texts["evaluator"])
