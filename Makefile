@@ -21,6 +21,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python tools/method_cards.py --check
+	$(BIN)/python tools/readme_board.py --check
 	$(BIN)/lint-imports --no-cache
 
 types: setup
@@ -31,6 +32,7 @@ check: setup
 
 cards: setup
 	$(BIN)/python tools/method_cards.py
+	$(BIN)/python tools/readme_board.py
 
 docs: setup
 	$(BIN)/python tools/docs_site.py
