@@ -118,3 +118,14 @@ def test_another_runs_network_is_there_after_the_sweep(make_mixbench):
     assert all(begin["others"]["erm"] != path.parts[-3] for begin, path in zip(begins, records, strict=True))
     assert len({begin["others"]["erm"] for begin in begins}) == 2
     assert any(value is not None and 0 <= value <= 1 for path in records for value in metrics(path).values())
+
+
+def test_no_temperature_is_fitted_on_images_that_a_stranger_may_have_trained_on(trained, tmp_path):
+    (weights,) = trained.records.rglob("weights.safetensors")
+    options = ("--normalisation", "data", "--results", str(tmp_path), "--set", "data.validation=0.2")
+    done = trained("eval", "--checkpoint", str(weights), *CHECKPOINT, *options, "--evals", "calibration")
+    assert done.returncode == 0, done.stderr
+    (record,) = tmp_path.rglob("eval-calibration-1.jsonl")
+    values = metrics(record)
+    assert values["temperature{}"] is None
+    assert values['nll{"scaled": false}'] > 0

@@ -143,7 +143,8 @@ def test_an_evaluation_that_every_run_left_unfinished_has_no_mean(tmp_path):
     assert row_of(tables_of(tmp_path).robustness)["corruption_runs"] == 1
 
 
-def test_two_settings_of_one_evaluator_never_share_a_column(tmp_path):
+@pytest.mark.parametrize("which", ["digest", "source"])
+def test_two_settings_or_sources_of_one_evaluator_never_share_a_column(tmp_path, which):
     for seed, digest in enumerate(("new", "new", "old")):
         folder = write_run(tmp_path, make_spec("erm", seed), 0.8)
         top1 = 0.8 if digest == "new" else 0.1
@@ -152,7 +153,7 @@ def test_two_settings_of_one_evaluator_never_share_a_column(tmp_path):
             "calibration": calibration_lines(top1),
         }  # fmt: skip
         for arm, lines in arms.items():
-            write_arm(folder, arm, lines, digest=digest)
+            write_arm(folder, arm, lines, **{which: digest})
     found = tables_of(tmp_path)
     row = row_of(found.robustness)
     assert row["apgd_linf_0.5"] == pytest.approx(67.5)

@@ -148,10 +148,11 @@ def feature_lines(top1: float, aligned: bool) -> dict[str, list[Line]]:
 
 def write_arm(
     folder: Path, arm: str, lines: Sequence[Line], *, digest: str = "d1", title: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None, source: str = "s1",
 ) -> None:  # fmt: skip
     """An evaluator's record, written at once: the writer's wait for the disk after each line would take minutes."""
     begin = {"eval": arm, "title": title or f"Title of {arm}", "digest": digest, "settings": dict(settings or {})}
+    begin["source_digest"] = source
     encoded = [encode("begin", begin)]
     encoded += [encode("metric", {"name": name, "value": value, "detail": detail}) for name, value, detail in lines]
     evaluation_file(folder, arm, "1").write_bytes(b"".join([*encoded, encode("end", {"status": "ok"})]))
