@@ -17,10 +17,20 @@ page.look = (place, base) => {
   };
 };
 
+// Names stand beside the points where no two would cover each other; else the legend has them.
+page.labelled = (traces) => {
+  if (traces.length > page.mostLabels) return false;
+  const points = traces.flatMap((trace) => trace.x.map((x, place) => ({ x, y: trace.y[place] })));
+  const span = (axis) => Math.max(...points.map((one) => one[axis])) - Math.min(...points.map((one) => one[axis]));
+  const [wide, high] = [0.3 * span("x"), 0.08 * span("y")];
+  return !points.some((one, place) =>
+    points.slice(place + 1).some((other) => Math.abs(one.x - other.x) <= wide && Math.abs(one.y - other.y) <= high));
+};
+
 page.traces = (chart, choice) => {
   const keys = [...new Set(chart.choices.flatMap((one) => one.traces.map((trace) => trace.key)))];
   const shown = choice.traces.filter((trace) => page.showsKey(trace.key));
-  const labelled = shown.length <= page.mostLabels;
+  const labelled = page.labelled(shown);
   const known = shown.flatMap((trace) => trace.x);
   const middle = (Math.min(...known) + Math.max(...known)) / 2;
   const drawn = shown.map((trace) => {
@@ -78,7 +88,7 @@ page.layout = (choice) => {
     hoverlabel: { bgcolor: page.colour("--surface"), font: { color: page.colour("--text") }, align: "left", namelength: -1 },
     xaxis: axis(choice.x),
     yaxis: axis(choice.y),
-    showlegend: choice.traces[0].mode === "lines" || choice.traces.length > page.mostLabels,
+    showlegend: choice.traces[0].mode === "lines" || !page.labelled(choice.traces.filter((trace) => page.showsKey(trace.key))),
     legend: { orientation: "h", y: -0.22, yanchor: "top", x: 0 },
     hovermode: "closest",
     dragmode: narrow ? false : "zoom",
