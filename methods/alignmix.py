@@ -63,6 +63,9 @@ class AlignMix(Method):
         "arXiv 2103.15375"
     )
     family = "feature"
+    venue = "CVPR 2022"
+    mixes = "input and features"
+    proved = "POT in float64, a loop over positions, the two pooling identities"
 
     def __init__(
         self,
@@ -132,12 +135,15 @@ class AlignMix(Method):
         else:
             logits = backbone(images, edit={self.stage: edit})
         total = mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam)
+        kept = {"share_kept": lam.mean()}
         if self.decoder is None:
-            return Loss(total, {})
+            return Loss(total, kept)
         if draws.branch == INPUT:
-            return Loss(total + _zero_of(self.decoder), {})
+            return Loss(total + _zero_of(self.decoder), kept)
         reconstruction = functional.mse_loss(self.decoder(clean[0]).float(), images.float())
-        return Loss(total + self.reconstruction_weight * reconstruction, {"reconstruction": reconstruction.detach()})
+        return Loss(
+            total + self.reconstruction_weight * reconstruction, {**kept, "reconstruction": reconstruction.detach()}
+        )
 
     def mix_features(self, features: FeatureMap, branch: str, permutation: Tensor, lam: Tensor) -> FeatureMap:
         """A batch's maps mixed with those of its permutation, in the features' own dtype.

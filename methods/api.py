@@ -111,7 +111,10 @@ class Batch(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """total: scalar to minimise. parts: named scalars for the record, detached, still tensors (no host sync)."""
+    """total: scalar to minimise. parts: named scalars for the record, detached, still tensors (no host sync).
+
+    A method that mixes images reports `share_kept`: the mean weight of an image's own label in this step, in [0, 1].
+    """
 
     total: Tensor
     parts: dict[str, Tensor]
@@ -131,6 +134,12 @@ class Method(nn.Module):
     paper: ClassVar[str] = ""
     family: ClassVar[str] = "none"
     """One of: none, input, feature, single-image, saliency, learned, transformer."""
+    venue: ClassVar[str] = ""
+    """Where and when it was published, such as "ICLR 2018"; "preprint 2020" where it was not."""
+    mixes: ClassVar[str] = "nothing"
+    """What it mixes: nothing, input, features, input and features."""
+    proved: ClassVar[str] = ""
+    """Against which independent references the tests hold it."""
 
     task: Task
 

@@ -53,6 +53,8 @@ class AugMix(Method):
         "arXiv 1912.02781"
     )
     family = "single-image"
+    venue = "ICLR 2020"
+    proved = "PIL operation by operation, a loop over images and chains"
 
     def __init__(
         self,

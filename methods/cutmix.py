@@ -35,6 +35,9 @@ class CutMix(Method):
     title = "CutMix"
     paper = "Yun et al., CutMix: Regularization Strategy to Train Strong Classifiers, ICCV 2019, arXiv 1905.04899"
     family = "input"
+    venue = "ICCV 2019"
+    mixes = "input"
+    proved = "loops over images and pixels, timm Mixup, torchvision v2 CutMix, the analytic mean of the share"
 
     def __init__(
         self,
@@ -59,4 +62,4 @@ class CutMix(Method):
         permutation, box = draws["permutation"], draws["box"]
         logits = backbone(paste(images, images[permutation], box))
         lam = share_outside(box, images.shape[-2], images.shape[-1])
-        return Loss(mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam), {})
+        return Loss(mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam), {"share_kept": lam.mean()})

@@ -16,3 +16,5 @@ class Erm(Method):
     title = "ERM"
     paper = "Vapnik, The Nature of Statistical Learning Theory, Springer 1995"
     family = "none"
+    venue = "Springer 1995"
+    proved = "a loop over the batch with torch's own loss"

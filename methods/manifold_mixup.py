@@ -38,6 +38,9 @@ class ManifoldMixup(Method):
         "arXiv 1806.05236"
     )
     family = "feature"
+    venue = "ICML 2019"
+    mixes = "input and features"
+    proved = "a forward pass cut by hand at every stage, Mixup at depth 0"
 
     def __init__(
         self,
@@ -77,4 +80,4 @@ class ManifoldMixup(Method):
             logits = backbone(mix(images, images[permutation], lam))
         else:
             logits = backbone(images, edit={int(draws.branch.removeprefix("stage")) - 1: edit})
-        return Loss(mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam), {})
+        return Loss(mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam), {"share_kept": lam.mean()})

@@ -31,6 +31,9 @@ class Mixup(Method):
     title = "Mixup"
     paper = "Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018, arXiv 1710.09412"
     family = "input"
+    venue = "ICLR 2018"
+    mixes = "input"
+    proved = "a loop over the images, timm Mixup, torchvision v2 MixUp"
 
     def __init__(
         self,
@@ -52,4 +55,4 @@ class Mixup(Method):
         (images,) = batch.views
         permutation, lam = draws["permutation"], draws["lam"]
         logits = backbone(mix(images, images[permutation], lam))
-        return Loss(mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam), {})
+        return Loss(mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam), {"share_kept": lam.mean()})

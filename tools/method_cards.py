@@ -37,6 +37,7 @@ def card(facts: MethodFacts) -> str:
     """The card of one method as Markdown."""
     lines = [f"# {facts.title}", "", f"`{facts.name}`, {facts.family}. {facts.paper}".rstrip() + "", ""]
     lines += [_docstring(facts), ""]
+    lines += [f"Mixes {facts.mixes}. Proved against: {facts.proved or 'nothing yet'}.", ""]
     if facts.parameters.model_fields:
         lines += ["## Parameters", "", "| parameter | type and range | default |", "|---|---|---|"]
         for name, (annotation, default) in _signature(facts).items():

@@ -37,7 +37,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _details(row: dict[str, Any]) -> None:
-    print(f"      {row['family']}; implementation {row['implementation']}; {row['paper'] or 'no paper'}")
+    where = f"mixes {row['mixes']}; {row['venue'] or 'unpublished'}"
+    print(f"      {row['family']}; {where}; implementation {row['implementation']}; {row['paper'] or 'no paper'}")
+    print(f"      proved against: {row['proved'] or 'nothing yet'}")
     print(f"      {row['file']}")
     parameters = ", ".join(f"{key}={value!r}" for key, value in row["parameters"].items())
     print(f"      parameters: {parameters or 'none'}")
@@ -58,6 +60,9 @@ def _methods() -> list[dict[str, Any]]:
                 "title": str(values.get("title", facts.title)),
                 "implementation": facts.name,
                 "family": facts.family,
+                "venue": facts.venue,
+                "mixes": facts.mixes,
+                "proved": facts.proved,
                 "paper": facts.paper,
                 "file": _short(facts.path),
                 "parameters": {**defaults, **changed},

@@ -37,6 +37,9 @@ class {class_name}(Method):
     title = "{title}"
     paper = ""
     family = "input"
+    venue = ""
+    mixes = "input"
+    proved = ""
 
     def __init__(self, *, alpha: Annotated[float, Ge(0)] = 1.0) -> None:
         """alpha: lam ~ Beta(alpha, alpha), the weight of an image's own label; 0 switches mixing off."""
@@ -60,7 +63,7 @@ class {class_name}(Method):
         """The loss of the mixed label."""
         logits = backbone(batch.views[0])
         total = mixed_loss(self.task.criterion, logits, batch.labels, draws["permutation"], draws["lam"])
-        return Loss(total, {{}})
+        return Loss(total, {{"share_kept": draws["lam"].mean()}})
 '''
 CONFIG = """implementation: {name}
 title: {title}

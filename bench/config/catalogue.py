@@ -18,6 +18,7 @@ from bench.errors import BadInput, nearest
 
 ENTRY_POINTS = "mixbench.methods"
 NOT_METHODS = {"__init__", "api"}
+CLASS_FACTS = ("version", "title", "paper", "family", "venue", "mixes", "proved")
 _NAMES: dict[str, Any] = {
     **{name: getattr(annotated_types, name) for name in ("Ge", "Gt", "Le", "Lt")},
     "Annotated": Annotated,
@@ -41,6 +42,9 @@ class MethodFacts:
     title: str
     paper: str
     family: str
+    venue: str
+    mixes: str
+    proved: str
     summary: str
     parameters: type[BaseModel]
     neutral: dict[str, Any]
@@ -80,7 +84,7 @@ def read_facts(name: str, module: str, path: Path, class_name: str | None = None
         for statement in node.body
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
         for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
-        if isinstance(target, ast.Name) and target.id in ("version", "title", "paper", "family")
+        if isinstance(target, ast.Name) and target.id in CLASS_FACTS
     }
     parameters, neutral = _parameters(node, path)
     summary = (ast.get_docstring(node) or ast.get_docstring(tree) or "").split("\n\n")[0].replace("\n", " ")
@@ -93,6 +97,9 @@ def read_facts(name: str, module: str, path: Path, class_name: str | None = None
         title=str(facts.get("title") or name),
         paper=str(facts.get("paper", "")),
         family=str(facts.get("family", "none")),
+        venue=str(facts.get("venue", "")),
+        mixes=str(facts.get("mixes", "nothing")),
+        proved=str(facts.get("proved", "")),
         summary=summary,
         parameters=create_model(
             f"{name} parameters", __config__=ConfigDict(strict=True, extra="forbid", frozen=True), **parameters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench.records import SpeedSession
+from bench.records import RunRecord, SpeedSession
 from bench.report.measurements import by_seed, diagnostic
 from bench.report.provenance import PROVENANCE_COLUMNS, provenance
 from bench.report.quantity import Quantity
@@ -115,8 +115,14 @@ def _first(row: Record, means: Sequence[str], suffix: str, name: str) -> Record:
 
 
 def _share_kept(row: Row) -> float | None:
-    shares = by_seed(row.ok, lambda run: diagnostic(run, SHARE_KEPT))
+    shares = by_seed(row.ok, run_share)
     return mean(list(shares.values())) * 100 if shares else None
+
+
+def run_share(run: RunRecord) -> float | None:
+    """Mean over all epochs of the loss part of that name, else the diagnostic."""
+    told = [epoch["parts"][SHARE_KEPT] for epoch in run.epochs if SHARE_KEPT in epoch.get("parts", {})]
+    return mean(told) if told else diagnostic(run, SHARE_KEPT)
 
 
 def _fields(reference: str) -> list[Field]:

@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from scipy import stats
@@ -20,6 +22,7 @@ from bench.records import Store
 from bench.report import build_tables, write_tables
 from bench.report.build import DETAIL_NAMES
 from bench.report.latex import escaped
+from bench.report.leaderboard import run_share
 from bench.report.slices import Slice, sliced
 from tests.golden.tables.example_records import make_spec, write_run
 from tests.golden.tables.robust_records import write_robust_study
@@ -129,6 +132,17 @@ def test_share_kept_and_alignment_come_from_diagnostics():
         "50.00", "0", "0.04"
     )  # fmt: skip
     assert board()["digits-5", "erm"]["share_kept"] == ""
+
+
+def test_share_kept_is_the_mean_loss_part_over_all_epochs():
+    def share(*parts: dict[str, float], diagnostics: dict[str, float]) -> float | None:
+        run: Any = SimpleNamespace(epochs=[{"parts": one} for one in parts], diagnostics=diagnostics)
+        return run_share(run)
+
+    both = share({"share_kept": 0.4, "other": 9.0}, {"share_kept": 0.7}, {}, diagnostics={"share_kept": 0.1})
+    assert both == pytest.approx(0.55)
+    assert share({}, diagnostics={"share_kept": 0.1}) == 0.1
+    assert share({}, diagnostics={}) is None
 
 
 def test_records_digest_tells_records_apart_and_not_places(tmp_path, tables):
