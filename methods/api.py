@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -114,10 +115,12 @@ class Loss(NamedTuple):
     """total: scalar to minimise. parts: named scalars for the record, detached, still tensors (no host sync).
 
     A method that mixes images reports `share_kept`: the mean weight of an image's own label in this step, in [0, 1].
+    carry: detached tensors that `remember` is given after the step, such as this step's logits.
     """
 
     total: Tensor
     parts: dict[str, Tensor]
+    carry: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Method(nn.Module):
@@ -125,7 +128,8 @@ class Method(nn.Module):
 
     Hyper-parameters are keyword arguments of the constructor with type, range and default, such as
     `alpha: Annotated[float, Ge(0)] = 1.0`; configs are checked against that signature without importing torch.
-    A step is `draw` (host, all randomness), `views` (device, no gradient), `loss` (device, pure given its draws).
+    A step is `draw` (host, all randomness), `views` (device, no gradient), `guide` (device, what the loss needs to know
+    from networks or from earlier steps), `loss` (device, pure given its draws).
     Subclasses override what they need.
     """
 
@@ -158,10 +162,23 @@ class Method(nn.Module):
         """Turn cropped and flipped uint8 images (B, C, H, W) into one or more normalised float views."""
         return (normalise(images),)
 
+    def guide(self, backbone: Backbone, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
+        """Detached tensors that the loss needs from networks or earlier steps: saliency, attention, masks, history.
+
+        The loss finds them among the draws' tensors, so names must differ. Called before each loss, never compiled,
+        without host sync and without randomness; gradients are enabled, but no parameter's `.grad` may change. Passes
+        through the trained network belong inside `backbone.probe()`.
+        """
+        return {}
+
     def loss(self, backbone: Backbone, batch: Batch, draws: Draws) -> Loss:
         """The method's loss. Pure given its draws: no randomness, no host sync, no change of `batch`."""
         total = self.task.criterion(backbone(batch.views[0]), batch.labels).mean()
         return Loss(total, {})
+
+    def remember(self, batch: Batch, carry: Mapping[str, Tensor]) -> None:
+        """Called after each backward pass with its batch and `Loss.carry`; keep what `guide` needs later in buffers,
+        by copy, so that a resumed run has them."""
 
     def after_step(self, backbone: Backbone, progress: float) -> None:
         """Called after each optimiser step: moving-average teachers, schedules. progress is in (0, 1]."""
@@ -179,6 +196,12 @@ class Method(nn.Module):
     def skip(self, backbone: Backbone, task: Task) -> str | None:
         """Why this method cannot run on this backbone, in one sentence; None when it can."""
         return None
+
+
+def guided(method: Method, backbone: Backbone, batch: Batch, draws: Draws) -> Draws:
+    """The draws together with what `method.guide` adds: what `method.loss` is to be called with."""
+    added = method.guide(backbone, batch, draws)
+    return Draws(draws.branch, {**draws.tensors, **added}) if added else draws
 
 
 def mixed_loss(criterion: Criterion, logits: Tensor, labels: Tensor, permutation: Tensor, lam: Tensor) -> Tensor:

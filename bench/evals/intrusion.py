@@ -13,7 +13,7 @@ from bench.evals.api import Context, Done, Evaluator, Metric, metric_key
 from bench.evals.feed_batches import sampled_batches
 from bench.evals.forward import evaluation_mode
 from bench.evals.recording import RecordingBackbone
-from methods.api import Batch, BatchShape, Draws, Method
+from methods.api import Batch, BatchShape, Draws, Method, guided
 from methods.ops.keys import Key
 
 NAMES = ("manifold_intrusion", "manifold_intrusion_clean", "mixed_share")
@@ -110,7 +110,8 @@ def mixed_images(
     with torch.no_grad():
         views = method.views(images, context.normalise, draws)
     recording = RecordingBackbone(context.backbone)
-    method.loss(cast("Any", recording), Batch(views, labels), draws)
+    batch = Batch(views, labels)
+    method.loss(cast("Any", recording), batch, guided(method, context.backbone, batch, draws))
     fitting = [seen for seen in recording.passes if seen.shape[1:] == images.shape[1:] and len(seen) % len(images) == 0]
     return [part for seen in fitting for part in seen.split(len(images))], draws
 

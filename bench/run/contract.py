@@ -12,7 +12,7 @@ from bench.backbones.build import build_backbone
 from bench.data.normalise import Normaliser
 from bench.run.build import build_method
 from bench.spec import BackboneSpec, MethodSpec
-from methods.api import Batch, BatchShape, Criterion, Draws, Method, Task
+from methods.api import Batch, BatchShape, Criterion, Draws, Method, Task, guided
 from methods.ops.keys import Key
 
 SIZE, CLASSES, RESOLUTION, STEPS = 6, 4, 64, 8
@@ -46,7 +46,8 @@ def contract_problems(spec: MethodSpec) -> list[str]:
     for number in range(STEPS):
         draws, views = prepare(number)
         kept = tuple(view.clone() for view in views)
-        total = method.loss(backbone, Batch(views, labels), draws).total
+        batch = Batch(views, labels)
+        total = method.loss(backbone, batch, guided(method, backbone, batch, draws)).total
         again = method.draw(Key(0, number), BatchShape(SIZE, 3, RESOLUTION, RESOLUTION, number / STEPS))
         problems += _same_draws(draws, again)
         if total.ndim or not torch.isfinite(total):

@@ -21,7 +21,7 @@ from bench.train.criterion import build_criterion
 from bench.train.optimizer import build_optimizer, set_learning_rate
 from bench.train.schedule import learning_rate
 from bench.train.step import Precision, TrainStep, compiled_step
-from methods.api import BatchShape, Draws, Loss, Method, Task
+from methods.api import Batch, BatchShape, Draws, Loss, Method, Task, guided
 
 FINITE_CHECK_STEPS = 200
 """Steps between checks for NaN; each check waits for the device."""
@@ -135,8 +135,9 @@ class Training:
         return tuple(view.contiguous(memory_format=self.memory_format) for view in made)
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor, draws: Draws) -> Loss:
-        """Forward under the protocol's precision."""
+        """Guide and forward under the protocol's precision."""
         with self.precision.autocast():
+            draws = guided(self.method, self.backbone, Batch(views, labels), draws)
             return self.compiled(views, labels, draws.branch, draws.tensors)
 
     def learning_rate(self, epoch: int, step: int) -> float:
@@ -163,8 +164,10 @@ class Training:
         for micro, (images, labels) in enumerate(micro_batches):
             torch.manual_seed(stream(self.spec.seed, DROPOUT, epoch, step, micro).integer())
             draws = self.draws(epoch, step, micro, images)
-            loss = self.loss(self.views(images, draws), labels, draws)
+            views = self.views(images, draws)
+            loss = self.loss(views, labels, draws)
             self.precision.scaler.scale(loss.total / len(micro_batches)).backward()
+            self.method.remember(Batch(views, labels), loss.carry)
             yield loss
 
     def run_epoch(self, on_step: Callable[[], None] = lambda: None) -> EpochResult:

@@ -17,6 +17,7 @@ import torch
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.backbones.adapter import TimmBackbone
 from bench.backbones.build import build_backbone
@@ -25,7 +26,7 @@ from bench.config.catalogue import method_facts, method_names
 from bench.config.folders import ConfigFolders
 from bench.config.sections import resolve_method
 from bench.spec import BackboneSpec
-from methods.api import Batch, BatchShape, Draws, Loss, Method, Task
+from methods.api import Batch, BatchShape, Draws, Loss, Method, Task, guided
 from methods.ops.keys import Key
 
 CLASSES = 5
@@ -67,8 +68,11 @@ def reasons() -> dict[tuple[str, str], str | None]:
 
 
 def running_cells(names: list[str] | None = None) -> list[tuple[str, str]]:
-    """Arm and backbone of all cells that run; only those of the named arms where names are given."""
-    return [cell for cell, reason in reasons().items() if reason is None and (names is None or cell[0] in names)]
+    """Arm and backbone of all cells that run: an implementation's main arm on every backbone, each of its other arms
+    on the first that it runs on. Only those of the named arms where names are given."""
+    running = [cell for cell, reason in reasons().items() if reason is None and (names is None or cell[0] in names)]
+    first = dict(reversed(running))
+    return [(arm, name) for arm, name in running if arm in method_names() or first[arm] == name]
 
 
 def make_method(arm: str) -> Method:
@@ -119,7 +123,8 @@ class Cell:
 
     def loss(self, draws: Draws) -> Loss:
         """The loss of a step with these draws."""
-        return self.method.loss(self.backbone, self.batch(draws), draws)
+        batch = self.batch(draws)
+        return self.method.loss(self.backbone, batch, guided(self.method, self.backbone, batch, draws))
 
     def draw(self, *path: int | str) -> Draws:
         """The draws of a key."""
@@ -172,6 +177,21 @@ def same_bits(left: Any, right: Any) -> bool:
     """Whether all tensors agree bit for bit, in shape and dtype too."""
     pairs = list(zip(tensors_of(left), tensors_of(right), strict=True))
     return all(one.dtype == other.dtype and torch.equal(one, other) for one, other in pairs)
+
+
+class NoHostSync(TorchDispatchMode):
+    """Inside it, an operation that waits for a GPU's answer is an AssertionError, on the CPU too."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        masks = (
+            [index for index in args[1] if index is not None] if name in ("index", "index_put", "index_put_") else []
+        )
+        waits = name.startswith(self.WAITING) or any(mask.dtype == torch.bool for mask in masks)
+        assert not waits, f"{name} waits for the device"
+        return func(*args, **(kwargs or {}))
 
 
 def gradients(*modules: nn.Module) -> dict[str, Tensor | None]:

@@ -12,6 +12,7 @@ import torch
 from contract_cells import (
     TASK,
     Cell,
+    NoHostSync,
     arms,
     gradients,
     make_backbone,
@@ -26,7 +27,7 @@ from contract_cells import (
 )
 
 from bench.config.catalogue import method_facts, method_names
-from methods.api import Method
+from methods.api import Method, guided
 from methods.ops.keys import Key
 
 
@@ -63,6 +64,9 @@ def test_loss_is_finite_and_every_branch_trains_everything(cell: Cell) -> None:
             assert part.shape == (), name
             assert not part.requires_grad, name
             assert torch.isfinite(part), name
+        share = loss.parts.get("share_kept")
+        assert (share is None) == (type(fresh.method).mixes == "nothing"), "a mixing method reports share_kept"
+        assert share is None or 0 <= share <= 1
         loss.total.backward()
         for name, gradient in gradients(fresh.backbone, fresh.method).items():
             assert gradient is not None, f"{branch}: no gradient for {name}, which DDP would wait for"
@@ -117,6 +121,20 @@ def test_global_random_states_are_untouched(cell: Cell) -> None:
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
     assert random.getstate() == before[2]
+
+
+def test_guide_leaves_the_network_alone_and_never_waits_for_the_device(cell: Cell) -> None:
+    for branch, draws in cell.draws_of_all_branches().items():
+        batch = cell.batch(draws)
+        before = copy.deepcopy((dict(cell.backbone.state_dict()), dict(cell.method.state_dict()), batch.views))
+        with NoHostSync():
+            added = cell.method.guide(cell.backbone, batch, draws)
+        assert not added.keys() & draws.tensors.keys(), branch
+        assert not any(tensor.requires_grad for tensor in added.values()), branch
+        assert same_bits((dict(cell.backbone.state_dict()), dict(cell.method.state_dict()), batch.views), before), (
+            branch
+        )
+        assert all(parameter.grad is None for parameter in cell.backbone.parameters()), branch
 
 
 def test_batch_and_draws_are_not_changed(cell: Cell) -> None:
@@ -186,7 +204,8 @@ def test_bfloat16_autocast_stays_finite(cell: Cell) -> None:
         fresh = cell.again()
         batch = fresh.batch(draws)
         with torch.autocast("cpu", torch.bfloat16):
-            loss = fresh.method.loss(fresh.backbone, batch, draws)
+            told = guided(fresh.method, fresh.backbone, batch, draws)
+            loss = fresh.method.loss(fresh.backbone, batch, told)
         assert torch.isfinite(loss.total), branch
         loss.total.backward()
         for name, gradient in gradients(fresh.backbone, fresh.method).items():

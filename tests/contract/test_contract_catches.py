@@ -112,6 +112,28 @@ class Meddling(Method):
             next(iter(backbone.parameters())).mul_(progress)
 
 
+class GuideWaits(Method):
+    """Waits for the device while guiding."""
+
+    def guide(self, backbone: Backbone, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        return {"scale": torch.full((), batch.views[0].mean().item())}
+
+
+class GuideTrains(Method):
+    """Leaves gradients behind while guiding."""
+
+    def guide(self, backbone: Backbone, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        with backbone.probe():
+            backbone(batch.views[0]).sum().backward()
+        return {}
+
+
+class KeepsSilent(Method):
+    """Mixes and does not tell how much."""
+
+    mixes = "input"
+
+
 class HostSync(Method):
     """Waits for the device inside the loss."""
 
@@ -128,6 +150,9 @@ FAULTS: list[tuple[type[Method], Callable[[Cell], None]]] = [
     (InPlaceViews, test_contract.test_batch_and_draws_are_not_changed),
     (UnusedParameter, test_contract.test_loss_is_finite_and_every_branch_trains_everything),
     (AttachedPart, test_contract.test_loss_is_finite_and_every_branch_trains_everything),
+    (KeepsSilent, test_contract.test_loss_is_finite_and_every_branch_trains_everything),
+    (GuideWaits, test_contract.test_guide_leaves_the_network_alone_and_never_waits_for_the_device),
+    (GuideTrains, test_contract.test_guide_leaves_the_network_alone_and_never_waits_for_the_device),
     (LeftOut, test_contract.test_own_parameters_are_in_the_optimiser_once),
     (Forgetful, test_contract.test_state_dict_carries_a_method_over),
     (HalfOverflow, test_contract.test_bfloat16_autocast_stays_finite),

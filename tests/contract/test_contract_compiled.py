@@ -10,6 +10,7 @@ from contract_cells import Cell, gradients, make_cell, running_cells
 
 from bench.config.catalogue import method_names
 from bench.train.step import TrainStep
+from methods.api import guided
 
 COMPILER = shutil.which("g++") or shutil.which("clang++")
 ALL_BRANCHES_ON = "test_vit"
@@ -25,8 +26,9 @@ def assert_compiled_equals_eager(cell: Cell, branch: str, backend: str) -> None:
     step = torch.compile(TrainStep(other.backbone, other.method), backend=backend, fullgraph=True, dynamic=False)
     for _ in range(2):
         batch = eager.batch(draws)
-        expected = eager.method.loss(eager.backbone, batch, draws)
-        actual = step(batch.views, batch.labels, draws.branch, dict(draws.tensors))
+        told = guided(eager.method, eager.backbone, batch, draws)
+        expected = eager.method.loss(eager.backbone, batch, told)
+        actual = step(batch.views, batch.labels, draws.branch, dict(told.tensors))
         torch.testing.assert_close(actual.total, expected.total, rtol=1e-4, atol=1e-5)
         assert actual.parts.keys() == expected.parts.keys()
         for name, part in expected.parts.items():
