@@ -1,0 +1,217 @@
+"""What the demonstration of the gate came to: the outcome as JSON values, and the tables of docs/gate.md made of it."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.gate.baseline import read_baseline
+from bench.gate.decision import PASS, REGRESSION, decide
+from bench.gate.measures import accuracy
+from bench.gate.power import baseline_power
+from bench.records import RunRecord, Store
+from methods.ops.keys import Key
+from tools.gate_characteristics import STUDIES, Setting, replaced, simulate
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "gate.md"
+BASELINE = ROOT / "results" / "baselines" / "digits.json"
+OUTCOME = ROOT / "results" / "reference" / "gate-demonstration" / "outcome.json"
+SUBTLE = "unclipped cutmix"
+VERDICTS = ("pass", "regression", "inconclusive")
+ROW_FIELDS = ("method", "verdict", "reason", "before", "after", "change", "low", "high", "p", "n_before", "n_after")
+PROVENANCE = ("git_commit", "python", "platform", "packages", "torch_build", "processor", "threads")
+Values = dict[str, dict[int, float]]
+"""Test top-1 in % by method and seed."""
+
+
+def collected(
+    folder: Path, answers: Sequence[tuple[str, list[int], dict[str, Any]]], digests: dict[str, dict[str, str]],
+    changed: dict[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """The outcome: verdicts, all runs, what each fault costs, and how often the rule should have found the subtle one.
+
+    answers: name of the tree, its seeds, and the gate's JSON. digests: of each tree's methods. changed: by fault the
+    method that it changes. Runs are told apart by their source digests.
+    """
+    records = [record for record in Store(folder / "results" / "records").runs() for record in _all(folder, record)]
+    base = [record for record in Store(folder / "baseline" / "records").runs() if record.status == "ok"]
+    runs = {"baseline": _values(base, digests["unchanged"])}
+    runs["unchanged"] = _values(records, digests["unchanged"])
+    runs |= {fault: _values(records, {method: digests[fault][method]}) for fault, method in changed.items()}
+    stored = read_baseline(folder / "baseline.json")
+    powers = baseline_power(stored.accuracy)
+    spreads = {power.entry.labels.method: power.spread for power in powers}
+    studies = [_study(name, seeds, changed.get(name, ""), answer) for name, seeds, answer in answers]
+    firsts = {study["seeds"][0] for study in studies if study["tree"] == "unchanged"}
+    healthy = {
+        method: [*values.values(), *(value for seed, value in runs["unchanged"][method].items() if seed in firsts)]
+        for method, values in runs["baseline"].items()
+    }
+    effects = {fault: _effect(healthy[method], runs[fault][method]) for fault, method in changed.items()}
+    margin = stored.margins.accuracy
+    return {
+        "kind": "mixbench gate demonstration",
+        "suite": stored.suites[0].name,
+        "margin": margin,
+        "provenance": {key: base[0].provenance.get(key) for key in PROVENANCE},
+        "cpu_minutes": round(sum(record.seconds or 0 for record in [*base, *records]) / 60, 1),
+        "source_digests": digests,
+        "baseline": {
+            power.entry.labels.method: {
+                "mean": statistics.fmean(runs["baseline"][power.entry.labels.method].values()),
+                "own_spread": statistics.stdev(runs["baseline"][power.entry.labels.method].values()),
+                "spread": power.spread,
+                "finds": power.drop,
+            }
+            for power in powers
+        },
+        "studies": studies,
+        "runs": runs,
+        "effects": effects,
+        "expected": _expected(runs["baseline"], healthy, spreads, effects[SUBTLE], changed[SUBTLE], margin),
+    }
+
+
+def _all(folder: Path, record: RunRecord) -> list[RunRecord]:
+    attempts = Store(folder / "results" / "records").attempts(record.run_id)
+    return [attempt for attempt in attempts if attempt.status == "ok"]
+
+
+def _values(records: Sequence[RunRecord], digests: dict[str, str]) -> Values:
+    found: Values = {method: {} for method in digests}
+    for record in records:
+        method = record.labels["method"]
+        measure = accuracy(record)
+        if measure is not None and digests.get(method) == record.source_digest:
+            found[method][int(record.spec["seed"])] = 100 * measure.value
+    return {method: dict(sorted(values.items())) for method, values in found.items()}
+
+
+def _study(name: str, seeds: list[int], changed: str, answer: dict[str, Any]) -> dict[str, Any]:
+    rows = [{field: row[field] for field in ROW_FIELDS} for row in answer["rows"]]
+    mean = {field: answer["mean"][field] for field in ("verdict", "change", "p")}
+    return {"tree": name, "changed": changed, "seeds": seeds, "verdict": answer["verdict"],
+            "exit_code": answer["exit_code"], "rows": rows, "mean": mean}  # fmt: skip
+
+
+def _effect(healthy: Sequence[float], faulty: dict[int, float]) -> dict[str, Any]:
+    """What a fault costs, from runs that were trained whatever the gate said: Welch's standard error."""
+    values = list(faulty.values())
+    error = math.sqrt(statistics.variance(healthy) / len(healthy) + statistics.variance(values) / len(values))
+    return {
+        "healthy": statistics.fmean(healthy), "healthy_runs": len(healthy), "faulty": statistics.fmean(values),
+        "faulty_runs": len(values), "faulty_spread": statistics.stdev(values),
+        "change": statistics.fmean(values) - statistics.fmean(healthy), "standard_error": error,
+    }  # fmt: skip
+
+
+def _expected(
+    base: Values, healthy: dict[str, list[float]], spreads: dict[str, float], effect: dict[str, Any], method: str,
+    margin: float,
+) -> dict[str, Any]:  # fmt: skip
+    """Shares of studies that pass, regress or stay open, simulated through the rule itself.
+
+    Under "stated" every study has a baseline of its own, as in the page's other tables; under "this baseline" all are
+    compared with the one that was made. drop: by how many points the method's row is really worse.
+    """
+    pooled = math.sqrt(statistics.fmean(spread**2 for spread in spreads.values()))
+    drops = {
+        "no change": 0.0,
+        "measured": -effect["change"],
+        "two errors less": -effect["change"] - 2 * effect["standard_error"],
+        "two errors more": -effect["change"] + 2 * effect["standard_error"],
+    }
+    made: dict[str, Any] = {"spread": pooled}
+    for name, drop in drops.items():
+        found = simulate(Setting(round(pooled, 3), margin, len(base), round(drop, 3)))
+        means = {row: statistics.fmean(values) - (drop if row == method else 0) for row, values in healthy.items()}
+        made[name] = {
+            "drop": drop,
+            "stated": [found.passed, found.regressed, found.open],
+            "this baseline": _against(base, means, spreads, margin, name),
+        }
+    return made
+
+
+def _against(base: Values, means: dict[str, float], spreads: dict[str, float], margin: float, name: str) -> list[float]:
+    rows = list(base)
+    generator = Key("gate demonstration", name).generator()
+    stored = np.array([list(base[row].values()) for row in rows]).T
+    noise = generator.standard_normal((STUDIES, 5, len(rows))) * np.array([spreads[row] for row in rows])
+    new = noise + np.array([means[row] for row in rows])
+    found = decide(
+        new, np.broadcast_to(stored, (STUDIES, *stored.shape)), np.full(len(rows), margin), [0] * len(rows),
+        np.full(len(rows), 0.01),
+    )  # fmt: skip
+    regressed = (found.code == REGRESSION).any(axis=1) | found.mean_regressed
+    passed = (found.code == PASS).all(axis=1) & ~regressed
+    return [float(passed.mean()), float(regressed.mean()), float(1 - passed.mean() - regressed.mean())]
+
+
+def trees_table(outcome: dict[str, Any]) -> str:
+    """Verdicts by kind of tree, and what each fault costs."""
+    heads = ["trees", "studies", "pass / regression / open", "changed row", "new seeds a row", "true change", "runs"]
+    lines = [_line(heads), _line(["---"] * len(heads))]
+    by_tree: dict[str, list[dict[str, Any]]] = {}
+    for study in sorted(outcome["studies"], key=lambda study: list(outcome["source_digests"]).index(study["tree"])):
+        by_tree.setdefault(study["tree"], []).append(study)
+    for name, studies in by_tree.items():
+        rows = [row for study in studies for row in study["rows"]]
+        effect = outcome["effects"].get(name)
+        change = f"{effect['change']:+.2f} +- {effect['standard_error']:.2f}" if effect else "0"
+        own = [row for study in studies for row in study["rows"] if row["method"] == study["changed"]]
+        lines.append(
+            _line(
+                [name, str(len(studies)), _counts(studies), _counts(own) if own else "",
+                 f"{statistics.fmean(row['n_after'] for row in rows):.1f}", change,
+                 f"{effect['faulty_runs']} and {effect['healthy_runs']}" if effect else ""]
+            )
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+def expected_table(outcome: dict[str, Any]) -> str:
+    """How ten studies of the subtle fault, and ten of unchanged trees, should come out, and did."""
+    lines = [_line(["in ten studies", "pass / regression / open"]), _line(["---"] * 2)]
+    expected = outcome["expected"]
+    for tree, key, words in (("unchanged", "no change", "unchanged"), (SUBTLE, "measured", SUBTLE)):
+        at = expected[key]
+        told = "" if key == "no change" else f", drop {at['drop']:.2f}"
+        lines.append(_line([f"{words}{told}: stated, every study with a baseline of its own", _tens(at["stated"])]))
+        lines.append(_line([f"{words}{told}: expected with this one baseline", _tens(at["this baseline"])]))
+        if key != "no change":
+            for end in ("two errors less", "two errors more"):
+                at = expected[end]
+                words_end = f"{words}, drop {at['drop']:.2f} ({end}): expected with this one baseline"
+                lines.append(_line([words_end, _tens(at["this baseline"])]))
+        found = [study for study in outcome["studies"] if study["tree"] == tree]
+        lines.append(_line([f"{words}: **found**", f"**{_counts(found)}**"]))
+    return "\n".join(lines)
+
+
+def with_tables(page: str, outcome: dict[str, Any]) -> str:
+    """The page with both tables between their markers."""
+    page = replaced(page, "demonstration", trees_table(outcome))
+    return replaced(page, "demonstration, expected", expected_table(outcome))
+
+
+def _counts(found: Sequence[dict[str, Any]]) -> str:
+    counts = Counter(each["verdict"] for each in found)
+    if set(counts) - set(VERDICTS):
+        raise ValueError(f"neither pass, regression nor inconclusive: {sorted(set(counts) - set(VERDICTS))}")
+    return " / ".join(str(counts[verdict]) for verdict in VERDICTS)
+
+
+def _tens(shares: Sequence[float]) -> str:
+    return " / ".join(f"{10 * share:.1f}" for share in shares)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
