@@ -156,6 +156,18 @@ def build_parser() -> argparse.ArgumentParser:
                      help="where index.html is written (default: report)")  # fmt: skip
     add.add_argument("--no-gallery", action="store_true", help="without mixed images, which need torch and the data")
 
+    add = _command(commands, "gallery", "draw what each method makes of the same image pairs, with its labels",
+                   "mixbench gallery --data folder32 --set data.root=~/photos -o gallery.png")  # fmt: skip
+    add.add_argument("--data", default="digits", metavar="NAME", help="data config (default: digits)")
+    add.add_argument("--backbone", default="test_resnet", metavar="NAME",
+                     help="backbone config or timm model, untrained (default: test_resnet)")  # fmt: skip
+    add.add_argument("--methods", metavar="NAMES", help="arms, comma-separated (default: one arm an implementation)")
+    add.add_argument("--images", type=int, default=6, metavar="N", help="images in a line (default: 6)")
+    add.add_argument("--masks", action="store_true", help="also draw the share of the first image at each pixel")
+    _set(add)
+    add.add_argument("-o", "--output", type=Path, default=Path("gallery.png"), metavar="FILE",
+                     help="PNG to write (default: gallery.png)")  # fmt: skip
+
     add = _command(commands, "compare", "methods head to head against a base, from records",
                    "mixbench compare alignmix --against erm cifar10 --metric nll")  # fmt: skip
     add.add_argument("method", metavar="METHOD", help="name of a method, or all")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -17,10 +17,8 @@ from bench.backbones.build import build_backbone
 from bench.data.normalise import Normaliser
 from bench.data.open import Splits, open_data
 from bench.errors import BadInput
-from bench.evals.api import Context
-from bench.evals.forward import evaluation_mode
-from bench.evals.intrusion import mixed_images, mixed_mask
 from bench.page.gallery_picture import Gallery, Picture, Strip
+from bench.page.mixture import chosen_images, label_words, mixture
 from bench.records.errors import StorageError
 from bench.report import Tables
 from bench.report.study import Cell, Row
@@ -28,11 +26,8 @@ from bench.run.build import evaluation_method
 from bench.run.finished import load_trained
 from bench.spec import DataSpec, Spec
 from methods.api import Draws
-from methods.ops.keys import Key
 
 IMAGES = 6
-SEED = 20260104
-_TRIES = 8
 _SHOWN_SIDE = 112
 _UNMIXED = "original images"
 
@@ -63,25 +58,23 @@ def galleries(tables: Tables, roots: Mapping[str, str | None]) -> tuple[list[Gal
 def cell_gallery(cell: Cell, spec: Spec) -> Gallery:
     """One strip of unmixed images and one for every method. BadInput where the data cannot be opened."""
     splits = open_data(spec.data, "cpu")
-    images, labels = _chosen(splits)
+    images, labels = chosen_images(splits, IMAGES, 3 * IMAGES)
     normalise = Normaliser(spec.data.mean, spec.data.std)
     names = _class_names(splits, labels)
     originals = Strip(
         _UNMIXED,
-        [Picture(_uri(image), f"{name}, not mixed") for image, name in zip(images[:IMAGES], names, strict=False)],
+        [Picture(_uri(image), f"{name}, not mixed", name) for image, name in zip(images[:IMAGES], names, strict=False)],
         ", ".join(names[:IMAGES]),
     )
-    strips = [_strip(row, spec, splits, images, labels, names, normalise) for row in cell.rows]
+    strips = [_strip(row, spec, splits, images, labels, normalise) for row in cell.rows]
     about = (
         f"The first {IMAGES} of a batch of {len(images)} test images, as each method gives them to the network: after "
-        "its own mixing, half-way through training."
+        "its own mixing, half-way through training, with the label weights of its loss."
     )
     return Gallery(cell.title, max(_SHOWN_SIDE, spec.data.resolution), [originals, *strips], about)
 
 
-def _strip(
-    row: Row, first: Spec, splits: Splits, images: Tensor, labels: Tensor, names: Sequence[str], normalise: Normaliser
-) -> Strip:
+def _strip(row: Row, first: Spec, splits: Splits, images: Tensor, labels: Tensor, normalise: Normaliser) -> Strip:
     """The row's mixed images, or why there are none; some draws mix nothing in pixel space, so several are tried."""
     spec = _spec(row)
     if spec is None:
@@ -95,18 +88,16 @@ def _strip(
         method, reason = None, str(error)
     if method is None or reason:
         return Strip(row.name, [], reason or "")
-    context = Context(backbone, normalise, splits.evaluation, splits.facts.num_classes, torch.device("cpu"), 0)
-    clean = normalise(images)
-    with evaluation_mode(backbone, context.device), evaluation_mode(method, context.device):
-        for attempt in range(_TRIES):
-            made, draws = mixed_images(context, method, images, labels, Key(SEED, "gallery", attempt))
-            mixed = next((batch for batch in made if mixed_mask(batch, clean, draws).any()), None)
-            if mixed is not None:
-                shown = _to_pixels(mixed[:IMAGES], normalise)
-                alts = [f"{row.name}: {_sources(place, names, draws)}" for place in range(len(shown))]
-                pictures = [Picture(_uri(image), alt) for image, alt in zip(shown, alts, strict=True)]
-                return Strip(row.name, pictures, _drawn(draws, trained))
-    return Strip(row.name, [], "gives the network unmixed images: it does not mix, or mixes inside the network")
+    found = mixture(backbone, method, images, labels, normalise)
+    if found is None:
+        return Strip(row.name, [], "gives the network unmixed images: it does not mix, or mixes inside the network")
+    known = _class_names(splits, torch.arange(splits.facts.num_classes))
+    words = [label_words(target, known) or "label not used" for target in found.targets[:IMAGES]]
+    pictures = [
+        Picture(_uri(image), f"{row.name}: {text}", text)
+        for image, text in zip(found.images[:IMAGES], words, strict=True)
+    ]
+    return Strip(row.name, pictures, _drawn(found.draws, trained))
 
 
 def _network(row: Row, spec: Spec, splits: Splits) -> tuple[TimmBackbone, bool]:
@@ -121,40 +112,9 @@ def _network(row: Row, spec: Spec, splits: Splits) -> tuple[TimmBackbone, bool]:
     return build_backbone(backbone, splits.facts.num_classes, data.channels, data.resolution, spec.seed).eval(), False
 
 
-def _chosen(splits: Splits) -> tuple[Tensor, Tensor]:
-    """As many images as there are in three rows, the first of different classes."""
-    feed = splits.evaluation["test"]
-    labels = feed.labels.cpu()
-    order = Key(SEED, "images").generator().permutation(len(labels)).tolist()
-    firsts: dict[int, int] = {}
-    for position in order:
-        firsts.setdefault(int(labels[position]), position)
-    chosen = list(firsts.values())[:IMAGES]
-    taken = set(chosen)
-    chosen += [position for position in order if position not in taken][: 3 * IMAGES - len(chosen)]
-    wanted = {position: place for place, position in enumerate(chosen)}
-    found: dict[int, Tensor] = {}
-    begin = 0
-    for images, _ in feed.batches(256):
-        for position in range(begin, begin + len(images)):
-            if position in wanted:
-                found[wanted[position]] = images[position - begin].cpu()
-        begin += len(images)
-        if len(found) == len(chosen):
-            break
-    return torch.stack([found[place] for place in range(len(chosen))]), labels[torch.tensor(chosen)]
-
-
 def _class_names(splits: Splits, labels: Tensor) -> list[str]:
     known = splits.facts.class_names
     return [str(known[label]) if label < len(known) else f"class {label}" for label in labels.tolist()]
-
-
-def _sources(place: int, names: Sequence[str], draws: Draws) -> str:
-    permutation = draws.tensors.get("permutation")
-    if permutation is None or int(permutation[place]) == place:
-        return names[place]
-    return f"{names[place]} mixed with {names[int(permutation[place])]}"
 
 
 def _drawn(draws: Draws, trained: bool) -> str:
@@ -164,10 +124,6 @@ def _drawn(draws: Draws, trained: bool) -> str:
     if lam is not None and lam.numel() == 1:
         told.append(f"lam {float(lam):.2f}")
     return ", ".join([*told, "trained network" if trained else "untrained network"])
-
-
-def _to_pixels(images: Tensor, normalise: Normaliser) -> Tensor:
-    return ((images - normalise.shift) / normalise.scale).round().clamp(0, 255).to(torch.uint8)
 
 
 def _uri(image: Tensor) -> str:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Picture:
-    """One image as a data URI (PNG), with words for who cannot see it."""
+    """One image as a data URI (PNG), with words for who cannot see it and the label under it."""
 
     uri: str
     alt: str
+    caption: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,75 @@
+"""`mixbench gallery`: pairs, labels, masks, and what it refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.cli.main import main
+from bench.page.gallery_figure import GalleryRow, draw_gallery, first_share
+from bench.page.mixture import Mixture, label_words, partners
+from methods.api import Draws
+
+
+def test_partners_are_other_images():
+    assert partners(4).tolist() == [1, 2, 3, 0]
+
+
+def test_label_words_are_sorted_and_leave_out_what_is_not_there():
+    assert label_words(torch.tensor([0.25, 0.0, 0.75]), ["cat", "dog", "bird"]) == "bird 75 %, cat 25 %"
+    assert label_words(torch.zeros(3), ["cat", "dog", "bird"]) == ""
+
+
+def test_first_share_finds_the_weight_and_tells_where_it_cannot():
+    first = torch.zeros(3, 4, 4, dtype=torch.uint8)
+    second = torch.full((3, 4, 4), 200, dtype=torch.uint8)
+    second[:, 0, 0] = 5
+    mixed = (0.3 * first.float() + 0.7 * second.float()).round().to(torch.uint8)
+    share = first_share(mixed, first, second)
+    assert torch.isnan(share[0, 0])
+    assert share[1:].sub(0.3).abs().max() < 0.01
+    assert first_share(first, first, second)[2, 2] == 1
+    assert first_share(second, first, second)[2, 2] == 0
+
+
+def test_the_picture_has_a_line_for_each_method_and_one_more_for_its_mask(tmp_path):
+    images = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    made = Mixture(images, torch.eye(3), Draws("", {"lam": torch.tensor(0.5)}))
+    rows = [GalleryRow("one", made), GalleryRow("two", None, "mixes nothing")]
+    sizes = {}
+    for masks in (False, True):
+        path = tmp_path / f"{masks}.png"
+        draw_gallery(path, images, torch.arange(3), partners(3), ["a", "b", "c"], rows, masks, "title")
+        with Image.open(path) as picture:
+            sizes[masks] = picture.size
+            assert np.asarray(picture).std() > 10
+    assert sizes[True][0] == sizes[False][0]
+    assert sizes[True][1] > 1.2 * sizes[False][1]
+
+
+def test_the_command_draws_the_same_bytes_every_time(tmp_path, capsys):
+    options = ["gallery", "--methods", "mixup,erm,cutmix", "--images", "3", "-o"]
+    assert main([*options, str(tmp_path / "new" / "a.png")]) == 0
+    assert capsys.readouterr().out.strip().endswith("a.png")
+    assert main([*options, str(tmp_path / "b.png")]) == 0
+    assert (tmp_path / "new" / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-o", "gallery.pdf"], "PNG"),
+        (["--images", "1"], "2 to 64"),
+        (["--methods", "mixupp"], "mixup"),
+        (["--data", "digitz"], "digits"),
+        (["--set", "data=digits"], "--data"),
+    ],
+)
+def test_bad_input_is_one_line(options, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["gallery", *options]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+    assert not list(tmp_path.iterdir())
