@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Le
@@ -11,6 +11,7 @@ from methods.api import Backbone, Batch, BatchShape, Draws, Loss, Method, mixed_
 from methods.ops.boxes import NO_BOX, draw_box, paste, share_outside
 from methods.ops.keys import Key
 from methods.ops.mixing import draw_lam, draw_permutation
+from methods.ops.sample_boxes import box_masks, draw_boxes, shares_outside
 
 
 class CutMix(Method):
@@ -25,7 +26,8 @@ class CutMix(Method):
     Differences from the official code: that code truncates the side to an integer and halves it by integer division,
     which makes boxes smaller than sqrt(1 - lam) by up to two pixels and never odd; here the centre is a real number and
     each edge is rounded to the nearest pixel boundary, so that the expected area is that of the real box. Height and
-    width are told apart, which matters for images that are not square.
+    width are told apart, which matters for images that are not square. `lam_per: sample` draws one lam and one box an
+    image, and mixes each image with `probability`; the official code has neither.
 
     Traps: because of the clipping the mean label weight at alpha 1 is 1 - 77/240 = 0.679, not 0.5 (0.69 with the
     official truncation at 32 pixels). alpha 0, and a batch that is not mixed under probability, have an empty box:
@@ -44,22 +46,35 @@ class CutMix(Method):
         *,
         alpha: Annotated[float, Ge(0)] = 1.0,
         probability: Annotated[float, Ge(0), Le(1)] = 1.0,
+        lam_per: Annotated[Literal["batch", "sample"], "neutral"] = "batch",
     ) -> None:
         super().__init__()
         self.alpha = alpha
         self.probability = probability
+        self.lam_per = lam_per
 
     def draw(self, key: Key, shape: BatchShape) -> Draws:
-        """box: (4,) int64 top, bottom, left, right, ends excluded. permutation: (B,) int64."""
-        box = torch.tensor(NO_BOX)
-        if key.fold("apply").generator().random() < self.probability:
+        """box: (4,) or (B, 4) int64 top, bottom, left, right, ends excluded. permutation: (B,) int64."""
+        if self.lam_per == "sample":
+            mixed = torch.from_numpy(key.fold("apply").generator().random(shape.size) < self.probability)
+            lam = draw_lam(key, self.alpha, shape.size)
+            box = draw_boxes(key, lam, shape.height, shape.width) * mixed[:, None]
+        elif key.fold("apply").generator().random() < self.probability:
             box = draw_box(key, draw_lam(key, self.alpha).item(), shape.height, shape.width)
+        else:
+            box = torch.tensor(NO_BOX)
         return Draws(tensors={"box": box, "permutation": draw_permutation(key, shape.size)})
 
     def loss(self, backbone: Backbone, batch: Batch, draws: Draws) -> Loss:
         """The mixed loss of one pass over the pasted images."""
         (images,) = batch.views
         permutation, box = draws["permutation"], draws["box"]
-        logits = backbone(paste(images, images[permutation], box))
-        lam = share_outside(box, images.shape[-2], images.shape[-1])
+        height, width = images.shape[-2:]
+        if self.lam_per == "sample":
+            pasted = torch.where(box_masks(box, height, width), images[permutation], images)
+            lam = shares_outside(box, height, width)
+        else:
+            pasted = paste(images, images[permutation], box)
+            lam = share_outside(box, height, width)
+        logits = backbone(pasted)
         return Loss(mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam), {"share_kept": lam.mean()})
