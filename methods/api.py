@@ -41,6 +41,9 @@ class Backbone(Protocol):
     stages: tuple[str, ...]
     """Names of the main stages, shallow to deep; stage 1 of a paper is stages[0], the last map is stages[-1]."""
 
+    attention_refusal: str | None
+    """Why there is no `attention`, in one sentence; None where there is."""
+
     def __call__(self, images: Tensor, edit: Mapping[int, Edit] | None = None) -> Tensor:
         """Logits (B, K). `edit` maps a stage index (negative counts from the end) to a function applied there."""
         ...
@@ -51,6 +54,14 @@ class Backbone(Protocol):
 
     def head(self, features: FeatureMap) -> Tensor:
         """Logits (B, K) from the last stage's feature map: all that comes after the last stage."""
+        ...
+
+    def attention(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, K), and the class token's attention in the last block of that pass (B, heads, positions).
+
+        The weights are float32, detached, before dropout; positions are the grid's, row by row, without prefix tokens,
+        so a head sums to at most 1.
+        """
         ...
 
     def width(self, stage: int = -1) -> int:

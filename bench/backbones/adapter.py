@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.backbones.attention import ClassAttention, attention_refusal
 from bench.backbones.cut_test import cut_tests, trial_images
 from bench.backbones.frozen_statistics import FrozenStatistics
 from bench.backbones.layout import Layout, find_layout
@@ -59,6 +60,8 @@ class TimmBackbone(nn.Module):
         self._later = tuple(seen.later.get(name, ()) for name in self.stages)
         self._tail = () if isinstance(seen.tail, str) else seen.tail
         self.head_refusal = seen.tail if isinstance(seen.tail, str) else self._refusals.get(len(self.stages) - 1)
+        self.attention_refusal = attention_refusal(model)
+        self._attention = None if self.attention_refusal else ClassAttention(model)
         self._protect = bool(self._tail) and bool(getattr(self._tail[0], "inplace", False))
 
     def forward(self, images: Tensor, edit: Mapping[int, Edit] | None = None) -> Tensor:
@@ -100,6 +103,22 @@ class TimmBackbone(nn.Module):
         for module in self._tail:
             output = module(output)
         return self.model.forward_head(output)
+
+    def attention(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, K) and, of the same pass, the class token's attention (B, heads, positions) in the last block.
+
+        See `methods.api.Backbone`. Raises ValueError where `attention_refusal` is set.
+        """
+        if self._attention is None:
+            raise ValueError(f"no attention: {self.attention_refusal}")
+        slot = self._attention.slot
+        kept: list[Tensor] = []
+        slot.kept = kept
+        try:
+            logits = self._run(images, {})
+        finally:
+            slot.kept = None
+        return logits, self._attention.weights(kept[0])
 
     def width(self, stage: int = -1) -> int:
         """Channels after a stage."""
