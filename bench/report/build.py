@@ -21,18 +21,18 @@ from bench.report.statement import statements
 from bench.report.study import REFERENCE, Study, arrange
 from bench.report.table import Table
 from bench.report.throughput import throughput_table
+from bench.report.throughput_scaling import scaling_table
+from bench.report.throughput_split import split_table
 from bench.spec import Spec
 
-DETAIL_NAMES = tuple(
-    f"robustness-{name}"
-    for name in ("corruptions", "severities", "adversarial", "calibration", "reliability", "ood", "shift", "features")
-)
+_ROBUSTNESS = ("corruptions", "severities", "adversarial", "calibration", "reliability", "ood", "shift", "features")
+DETAIL_NAMES = (*(f"robustness-{name}" for name in _ROBUSTNESS), "throughput-split", "throughput-scaling")
 """Names of all tables that are written only where something of them was measured."""
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The four tables, the details of robustness, what the study can show, and which records were left out.
+    """The four tables, their details, what the study can show, and which records were left out.
 
     details: one table for each kind of evaluation that any run has. statements: a line a cell.
     """
@@ -86,6 +86,8 @@ def build_tables(
         ood_table(study, readings),
         shift_table(study, readings),
         features_table(study, readings),
+        split_table(study, sessions, hardware),
+        scaling_table(study, sessions, hardware),
     ]
     measured = [table for table in details if table is not None]
     return Tables(accuracy, robustness.table, throughput, leaderboard, measured, statements(study), study.notes, study)

@@ -14,6 +14,8 @@ Value = str | int | float | None
 Record = dict[str, Value]
 """One row of a table by column name."""
 
+BLOCK = "block"
+"""Key of what tells a row's block from others of the same cell; no column."""
 NOT_MEASURED = "not measured"
 NOT_APPLICABLE = "-"
 _LONGEST_NAME = 30
@@ -84,10 +86,11 @@ class Table:
         return str(DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n"))
 
     def blocks(self) -> list[tuple[str, list[Record]]]:
-        """Rows by cell, each with the cell's title, in row order."""
+        """Rows by cell and machine, where several timed one, each block with its title, in row order."""
         found: dict[str, list[Record]] = {}
         for row in self.rows:
-            found.setdefault(f"{row['data']} / {row['backbone']} / {row['protocol']}", []).append(row)
+            parts = (row["data"], row["backbone"], row["protocol"], row.get(BLOCK))
+            found.setdefault(" / ".join(str(part) for part in parts if part is not None), []).append(row)
         return list(found.items())
 
 

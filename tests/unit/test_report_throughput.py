@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from bench.errors import BadInput
 from bench.records import Store
 from bench.report import build_tables
 from tests.golden.tables.example_records import make_spec, write_session
@@ -49,23 +49,95 @@ def test_rounds_of_several_sessions_join(tmp_path):
     assert (row["rounds"], row["ratio"], row["ratio_low"], row["ratio_high"]) == (6, 2.5, 2.0, 3.0)
 
 
-@pytest.mark.parametrize("difference", [{"hardware": "NVIDIA H200"}, {"precision": "bf16"}])
-def test_what_was_timed_elsewhere_or_otherwise_is_refused(tmp_path, difference):
-    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [2.0])])
-    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [2.0])], name=LATER, **difference)
-    with pytest.raises(
-        BadInput, match=rf"^speed sessions of .* differ in {next(iter(difference))} and cannot"
-    ) as caught:
-        throughput(tmp_path)
-    assert next(iter(difference.values())) in str(caught.value)
-    assert "\n" not in str(caught.value)
+@pytest.mark.parametrize("difference", [{"hardware": "NVIDIA H200"}, {"precision": "bf16"}, {"torch": "2.7.0"}])
+def test_hardware_precision_and_torch_are_never_merged_but_have_a_block_each(tmp_path, difference):
+    write_session(tmp_path, [(ERM, [1.0] * 3), (MIXUP, [2.0] * 3)])
+    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [5.0])], name=LATER, **difference)
+    table = throughput(tmp_path)
+    ((name, value),) = difference.items()
+    (first, old), (second, new) = table.blocks()
+    assert [(row["rounds"], row["ratio"]) for row in old] == [(3, 1.0), (3, 2.0)]
+    assert [(row["rounds"], row["ratio"]) for row in new] == [(1, 1.0), (1, 5.0), (0, None)]
+    assert (old[1][name], new[1][name]) == (
+        {"hardware": "Example CPU, 2 thread(s)", "precision": "fp32", "torch": "2.6.0"}[name],
+        value,
+    )
+    assert value in second
+    assert value not in first
+    assert sum(": timed on" in note for note in table.notes) == 2
 
 
-def test_a_newer_torch_replaces_an_older_one(tmp_path):
-    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [2.0])])
-    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [5.0])], name=LATER, torch="2.7.0")
-    row = throughput(tmp_path).rows[1]
-    assert (row["rounds"], row["ratio"], row["torch"]) == (1, 5.0, "2.7.0")
+def test_the_leaderboard_takes_the_machine_with_the_newest_session(tmp_path):
+    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [2.0])], hardware="Zeta CPU")
+    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [5.0])], name=LATER, hardware="Alpha GPU")
+    board = build_tables([], Store(tmp_path).sessions(), [ERM, MIXUP]).leaderboard
+    assert board.rows[1]["ratio"] == 5.0
+
+
+def sessions_of_processes(root, medians, twin=None):
+    """A session each of six rounds, whose ratios have the given median; the twin's ratios likewise."""
+    for place, middle in enumerate(medians):
+        spread = [0.5, 0.9, 1.0, 1.0, 1.1, 3.0]
+        write_session(
+            root, [(ERM, [2.0] * 6), (MIXUP, [2.0 * middle * one for one in spread])],
+            name=f"20260202T00000{place}.000000Z-00000002",
+            twin=[2.0 * twin[place]] * 6 if twin else None,
+        )  # fmt: skip
+
+
+def test_from_five_processes_on_the_interval_is_over_processes(tmp_path):
+    medians = [1.9, 2.0, 2.1, 2.2, 2.05]
+    sessions_of_processes(tmp_path / "five", medians)
+    row = throughput(tmp_path / "five").rows[1]
+    logs = np.log(medians)
+    reach = stats.t.ppf(0.975, 4) * logs.std(ddof=1) / np.sqrt(5)
+    assert row["ratio"] == pytest.approx(np.exp(logs.mean()))
+    assert (row["ratio_low"], row["ratio_high"]) == pytest.approx(
+        (np.exp(logs.mean() - reach), np.exp(logs.mean() + reach))
+    )
+    assert (row["processes"], row["rounds"]) == (5, 30)
+    sessions_of_processes(tmp_path / "four", medians[:4])
+    four = throughput(tmp_path / "four").rows[1]
+    pooled = np.sort(np.outer(medians[:4], [0.5, 0.9, 1.0, 1.0, 1.1, 3.0]).ravel())
+    assert four["ratio"] == pytest.approx(np.median(pooled))
+    inside = pooled[int(stats.binom.ppf(0.025, 24, 0.5)) - 1]
+    assert four["ratio_low"] == pytest.approx(inside)
+
+
+def test_an_a_a_pair_gives_the_noise_floor_and_marks_what_is_below_it(tmp_path):
+    again = [0.97, 1.03, 0.99, 1.01, 1.02, 0.98, 1.0, 1.04, 0.96]
+    write_session(tmp_path, [(ERM, [1.0] * 9), (MIXUP, [1.02] * 9), (CUTMIX, [1.05] * 9)], twin=again)
+    table = throughput(tmp_path)
+    ordered = np.sort(again)
+    wanted = 100 * max(1 - ordered[1], ordered[-2] - 1)
+    assert [row["noise"] for row in table.rows] == pytest.approx([wanted] * 3)
+    shown = next(field for field in table.fields if field.heading.startswith("time"))
+    assert [shown.text(row) for row in table.rows] == [
+        "reference", "1.02 [1.02, 1.02] ~", "1.05 [1.05, 1.05]",
+    ]  # fmt: skip
+    assert any(f"below {wanted:.1f} % are noise" in note for note in table.notes)
+    assert all(row["method"] in ("erm", "mixup", "cutmix") for row in table.rows)
+
+
+def test_the_noise_floor_of_processes_is_over_processes(tmp_path):
+    twin = [1.1, 1.0, 0.95, 1.02, 1.07]
+    sessions_of_processes(tmp_path, [2.0] * 5, twin)
+    logs = np.log(twin)
+    reach = stats.t.ppf(0.975, 4) * logs.std(ddof=1) / np.sqrt(5)
+    wanted = 100 * max(1 - np.exp(logs.mean() - reach), np.exp(logs.mean() + reach) - 1)
+    assert throughput(tmp_path).rows[1]["noise"] == pytest.approx(wanted)
+
+
+def test_without_an_a_a_pair_nothing_is_called_noise(tmp_path):
+    write_session(tmp_path, [(ERM, [1.0] * 6), (MIXUP, [1.0] * 6)])
+    table = throughput(tmp_path)
+    assert {row["noise"] for row in table.rows} == {None}
+    assert not any("noise" in note for note in table.notes)
+
+
+def test_a_warm_up_that_never_got_steady_is_told(tmp_path):
+    write_session(tmp_path, [(ERM, [1.0]), (MIXUP, [2.0])], warm_up={"steps": 3, "seconds": [3, 2, 1], "steady": False})
+    assert throughput(tmp_path).rows[1]["footnotes"] == "step times still changed at the end of the warm-up"
 
 
 def test_a_session_over_fewer_methods_leaves_the_others_in_the_table(tmp_path):

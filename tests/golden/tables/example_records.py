@@ -93,8 +93,12 @@ def write_session(
     root: Path, seconds: Sequence[tuple[Spec, Sequence[float]]], *, name: str = "20260102T000000.000000Z-00000001",
     hardware: str = "Example CPU, 2 thread(s)", torch: str = "2.6.0", precision: str = "fp32",
     status: str | None = "ok", digests: Mapping[str, str] | None = None, skipped: Sequence[tuple[Spec, str]] = (),
+    twin: Sequence[float] | None = None, scaling: Mapping[str, Any] | None = None, **arm_fields: Any,
 ) -> Path:  # fmt: skip
-    """A timing session with one sample of each spec a round."""
+    """A timing session with one sample of each spec a round. twin: times of the first spec's second network.
+
+    arm_fields: further fields of all arm lines.
+    """
     specs = [spec for spec, _ in seconds]
     rounds = len(seconds[0][1])
     path = root / "speed" / f"{name}.jsonl"
@@ -102,18 +106,23 @@ def write_session(
         writer.append(
             "begin", hardware=hardware, precision=precision, torch=torch, cell=specs[0].cell,
             labels=specs[0].labels.model_dump(), settings={"rounds": rounds},
-            source_digests=dict(digests or {}), batch_size=25,
+            source_digests=dict(digests or {}), batch_size=25, **({"scaling": dict(scaling)} if scaling else {}),
         )  # fmt: skip
         for spec, reason in skipped:
             writer.append("arm", arm=spec.arm, label=spec.labels.method, skipped=reason)
         for place, spec in enumerate(specs):
             writer.append(
                 "arm", arm=spec.arm, label=spec.labels.method, passes_per_step=1.0 + place,
-                peak_memory=None if place else 2**20 * 300, images_per_step=25,
+                peak_memory=None if place else 2**20 * 300, images_per_step=25, **arm_fields,
             )  # fmt: skip
+        again = f"{specs[0].arm} (again)"
+        if twin is not None:
+            writer.append("arm", arm=again, label=f"{specs[0].labels.method} (again)", twin_of=specs[0].arm)
         for number in range(rounds):
             for spec, samples in seconds:
                 writer.append("sample", arm=spec.arm, label=spec.labels.method, round=number, seconds=samples[number])
+            if twin is not None:
+                writer.append("sample", arm=again, label="", round=number, seconds=twin[number])
         if status is not None:
             writer.append("end", status=status)
     return path
