@@ -23,8 +23,8 @@ def write_cost(throughput: Table, suite: Suite, path: Path) -> None:
     """
     if suite.file.compute is not None:
         raise BadInput(f"{suite.name}: time the suite without 'compute'; its epochs are fitted already")
-    blocks = throughput.blocks()
-    timed = [row for _, rows in blocks for row in rows if row["rounds"]]
+    newest = {rows[0]["cell"]: rows for _, rows in throughput.blocks()}  # of several builds of torch the last block
+    timed = [row for rows in newest.values() for row in rows if row["rounds"]]
     for row in timed:
         if row["ratio"] is None or int(row["rounds"] or 0) < FEWEST_ROUNDS:
             what = f"{row['rounds']} rounds" if row["ratio"] is not None else f"no round with {suite.file.base}"
@@ -42,7 +42,7 @@ def write_cost(throughput: Table, suite: Suite, path: Path) -> None:
         _line("reference", suite.file.base),
         "cells:",
     ]
-    for _, rows in blocks:
+    for rows in newest.values():
         used = [row for row in rows if row["rounds"]]
         lines += _cell(used) if used else []
     replace_file(path, "\n".join([*lines, ""]).encode())

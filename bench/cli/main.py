@@ -115,10 +115,14 @@ def build_parser() -> argparse.ArgumentParser:
                      "the data config, timm's for the backbone, or none (pixels in [0, 1])")  # fmt: skip
 
     add = _command(commands, "speed", "time the training steps of a suite's methods, interleaved in one process",
-                   "mixbench speed cifar10 --rounds 50")  # fmt: skip
+                   "mixbench speed cifar10 --rounds 50 --processes 5\n  mixbench speed cifar10 --scaling")  # fmt: skip
     _suite(add)
     _machine(add)
     add.add_argument("--rounds", type=int, metavar="N", help="rounds (default: the suite's, else 20)")
+    add.add_argument("--processes", type=_positive, metavar="N", help="fresh processes, a session each; from 5 on the "
+                     "intervals are over processes (default: the suite's, else 1)")  # fmt: skip
+    add.add_argument("--scaling", action="store_true",
+                     help="time other batch sizes, image sizes and stages instead")  # fmt: skip
     add.add_argument("--write-cost", type=Path, metavar="FILE",
                      help="write the ratios as a cost table for suites with equal compute")  # fmt: skip
     add.add_argument("--recorded", action="store_true", help="take the step times on record, time nothing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 
 from bench.cli.cost_file import write_cost
 from bench.cli.suite_options import store_of, suite_of
@@ -12,11 +13,12 @@ from bench.errors import EXIT_FINE, EXIT_INCOMPLETE, BadInput
 from bench.report.terminal import table_text
 from bench.sweep.lock import results_lock
 from bench.sweep.speed import time_cells
+from bench.sweep.speed_scaling import time_scaling
 from bench.sweep.sweep import Options
 
 
 def run(options: argparse.Namespace) -> int:
-    """Time the suite's methods anew, in one session a cell, or show what is on record."""
+    """Time the suite's methods anew, each session in a process of its own, or show what is on record."""
     suite = suite_of(options)
     store = store_of(options)
     settings = suite.file.speed if suite.file.speed != "none" else SpeedSettings()
@@ -24,11 +26,17 @@ def run(options: argparse.Namespace) -> int:
         if options.rounds < 3:
             raise BadInput(f"--rounds {options.rounds}: at least 3 are needed for an interval")
         settings = settings.model_copy(update={"rounds": options.rounds})
+    if options.processes is not None:
+        settings = settings.model_copy(update={"processes": options.processes})
     with results_lock(options.results) as lock:
         machine = Options(options.device, options.workers, options.threads, None, lock)
-        fine = options.recorded or time_cells(suite, store, settings, machine, anew=True)
-        table = suite_tables(suite, store, options.hardware).throughput
-    print(table_text(table))
+        timed = time_scaling if options.scaling else functools.partial(time_cells, anew=True)
+        fine = options.recorded or timed(suite, store, settings, machine)
+        tables = suite_tables(suite, store, options.hardware)
+    table = tables.throughput
+    for shown in (table, tables.detail("throughput-split"), tables.detail("throughput-scaling")):
+        if shown is not None:
+            print(table_text(shown))
     if options.write_cost is not None:
         write_cost(table, suite, options.write_cost)
         print(f"Written:\n  {options.write_cost}")

@@ -23,11 +23,16 @@ Names = str | tuple[str, ...]
 
 
 class SpeedSettings(Section):
-    """One interleaved timing session: every round times `steps` steps of every method, in a rotating order."""
+    """Interleaved timing: every round times `steps` steps of every method, in a rotating order.
+
+    warmup: steps of a block of warm-up, which goes on until two blocks agree. processes: sessions, each in a fresh
+    process; from 5 on the intervals of the table are over processes.
+    """
 
     rounds: Annotated[int, Field(ge=3)] = 20
     steps: PositiveInt = 4
     warmup: PositiveInt = 3
+    processes: PositiveInt = 1
 
 
 class EvalsFile(Section):
