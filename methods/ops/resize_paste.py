@@ -1,0 +1,28 @@
+"""A whole image shrunk into a box, with shapes that do not depend on the box."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def shrunk_into(images: Tensor, box: Tensor) -> Tensor:
+    """Each of `images` (B, C, H, W) shrunk to a box (4,) int64 top, bottom, left, right, on a canvas (B, C, H, W).
+
+    Interpolation is bilinear between pixel centres, without smoothing before (`torch.nn.functional.interpolate` with
+    align_corners=False). Outside the box the canvas repeats the border of the box. The box must not be empty.
+    """
+    top, bottom, left, right = box.unbind()
+    rows, row_share = _between(images.shape[2], top, bottom)
+    columns, column_share = _between(images.shape[3], left, right)
+    row_share = row_share[:, None]
+    tall = images[:, :, rows[0]] * (1 - row_share) + images[:, :, rows[1]] * row_share
+    return tall[..., columns[0]] * (1 - column_share) + tall[..., columns[1]] * column_share
+
+
+def _between(size: int, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+    """The two source positions of every canvas position, (2, size) int64, and the weight of the second, (size,)."""
+    places = torch.arange(size, device=start.device) + 0.5
+    source = ((places - start) * (size / (end - start)) - 0.5).clamp(0, size - 1)
+    before = source.floor()
+    return torch.stack([before, (before + 1).clamp(max=size - 1)]).long(), source - before
