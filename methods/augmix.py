@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from methods.api import Backbone, Batch, BatchShape, Draws, Loss, Method, Normalise
-from methods.ops.augmix_operations import run_chains
+from methods.ops.augmix_operations import mix, run_chains
 from methods.ops.augmix_plan import Plan, draw_plan, schedule
 from methods.ops.keys import Key
 
@@ -111,15 +111,10 @@ class AugMix(Method):
 
     def views(self, images: Tensor, normalise: Normalise, draws: Draws) -> tuple[Tensor, ...]:
         """The clean images (with jsd only) and the mixed views."""
-        weights, strength = draws["weights"], draws["m"]
-        views, width, _ = weights.shape
-        chains = run_chains(images, draws.tensors, self.steps).view(views, width, *images.shape)
-        clean = images.float()
-        mixed = torch.zeros(views, *images.shape, device=images.device)
-        for chain in range(width):
-            mixed += weights[:, chain, :, None, None, None] * chains[:, chain]
-        share = strength[:, :, None, None, None]
-        augmented = tuple(normalise(view) for view in (1 - share) * clean + share * mixed)
+        views, width, size = draws["weights"].shape
+        ends = run_chains(images, draws.tensors, self.steps).view(views, width, *images.shape)
+        mixed = mix(images, ends, draws["weights"], draws["m"])
+        augmented = normalise(mixed.flatten(0, 1)).split(size)
         return (normalise(images), *augmented) if self.jsd else augmented
 
     def loss(self, backbone: Backbone, batch: Batch, draws: Draws) -> Loss:

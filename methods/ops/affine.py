@@ -17,28 +17,44 @@ from torch import Tensor
 MAX_DEGREES = 180
 
 
-def affine_bilinear(images: Tensor, matrices: Tensor) -> Tensor:
+def affine_bilinear(images: Tensor, matrices: Tensor, columns: bool = True, rows: bool = True) -> Tensor:
     """Warp each image by its own matrix; pixels from outside are 0.
 
     images: (N, C, H, W) uint8. matrices: (N, 6) float64 (a, b, c, d, e, f): the output pixel (x, y) is taken from
-    (a x + b y + c, d x + e y + f), in pixels, with pixel centres at half integers. Returns (N, C, H, W) uint8.
+    (a x + b y + c, d x + e y + f), in pixels, with pixel centres at half integers. columns False promises that all
+    points have the x of a pixel centre, rows False the same of y; what would be interpolated there is then left out.
+    Returns (N, C, H, W) uint8.
     """
     count, channels, height, width = images.shape
     x, y = _source_points(matrices, height, width)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    column, x_share = _cell(x, width)
-    row, y_share = _cell(y, height)
+    column, x_share, inside = _cell(x, width)
+    row, y_share, inside_rows = _cell(y, height)
     row_length = width + 2
-    cell = ((row + 1) * row_length).add_(column).add_(1).long().flatten(1)[:, None].expand(-1, channels, -1)
+    cell = torch.add(column, row, alpha=row_length).add_(row_length + 1).long()
+    cell = cell.flatten(1)[:, None].expand(-1, channels, -1)
     pixels = F.pad(images.double(), (1, 1, 1, 1), mode="replicate").flatten(2)
 
-    def corner(offset: int) -> Tensor:
-        return pixels[:, :, offset:].gather(2, cell)
+    def along_row(offset: int) -> Tensor:
+        first = pixels[:, :, offset:].gather(2, cell)
+        return _between(first, pixels[:, :, offset + 1 :].gather(2, cell), x_share) if columns else first
 
-    upper = _between(corner(0), corner(1), x_share)
-    lower = _between(corner(row_length), corner(row_length + 1), x_share)
-    values = _between(upper, lower, y_share).to(torch.uint8)
-    return values.view(count, channels, height, width).mul_(inside[:, None])
+    values = along_row(0)
+    if rows:
+        values = _between(values, along_row(row_length), y_share)
+    shown = inside.logical_and_(inside_rows).view(torch.uint8)[:, None]
+    return values.to(torch.uint8).view(count, channels, height, width).mul_(shown)
+
+
+def shift(images: Tensor, matrices: Tensor) -> Tensor:
+    """`affine_bilinear` for matrices (1, 0, c, 0, 1, f) with whole c and f, where there is nothing to interpolate."""
+    count, _, height, width = images.shape
+    right, down = matrices[:, 2:3].long(), matrices[:, 5:6].long()
+    columns = torch.arange(width, device=images.device) + right
+    rows = torch.arange(height, device=images.device) + down
+    column, row = columns.clamp(0, width - 1), rows.clamp(0, height - 1)
+    cell = (row[:, :, None] * width + column[:, None]).view(count, 1, -1)
+    shown = ((column == columns)[:, None] & (row == rows)[:, :, None]).view(torch.uint8)[:, None]
+    return images.flatten(2).gather(2, cell.expand(-1, images.shape[1], -1)).view(images.shape).mul_(shown)
 
 
 def _source_points(matrices: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -48,13 +64,14 @@ def _source_points(matrices: Tensor, height: int, width: int) -> tuple[Tensor, T
     return (a * columns + b * rows).add_(c), (d * columns + e * rows).add_(f)
 
 
-def _cell(points: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Index, from -1 to size - 1, of the pixel centre before each point (N, H, W), and the share (N, 1, H * W) of the
-    way to the next one. Points outside are moved to the border. Indices stay float64.
+def _cell(points: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of points (N, H, W) along one axis: the index, from -1 to size - 1, of the pixel centre before each, still in
+    float64; the share of the way to the next one (N, 1, H * W); whether they lie inside. Those outside are moved in.
     """
-    shifted = points.clamp_(0, size).sub_(0.5)
-    before = shifted.floor()
-    return before, shifted.sub_(before).flatten(1)[:, None]
+    moved = points.clamp(0, math.nextafter(size, 0))
+    inside = moved == points
+    before = moved.sub_(0.5).floor()
+    return before, moved.sub_(before).flatten(1)[:, None], inside
 
 
 def _between(first: Tensor, second: Tensor, share: Tensor) -> Tensor:

@@ -15,11 +15,16 @@ from torch import Tensor
 
 from methods.ops.affine import rotation_matrices
 
-WARPS = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
-CURVES = ("autocontrast", "equalize")
-CUTS = ("posterize", "solarize")
-OPERATIONS = (*WARPS, *CURVES, *CUTS)
+OPERATIONS = (
+    "rotate", "shear_x", "shear_y", "translate_x", "translate_y", "autocontrast", "equalize", "posterize", "solarize",
+)  # fmt: skip
 ROTATE, SHEAR_X, SHEAR_Y, TRANSLATE_X, TRANSLATE_Y, AUTOCONTRAST, EQUALIZE, POSTERIZE, SOLARIZE = range(9)
+KIND = np.array([0, 1, 2, 3, 3, 4, 5, 6, 6])
+"""Operations of one kind are worked on together: rotations, shears of rows, shears of columns, shifts, autocontrast,
+equalize, cuts."""
+WARPED_KINDS = 4
+"""The first of the kinds; they have matrices."""
+KINDS = 7
 LOWEST_LEVEL = 0.1
 FULL_LEVEL = 10
 """Levels are on a scale of 10: an operation at level 10 has its full strength."""
@@ -53,30 +58,31 @@ def draw_plan(generator: np.random.Generator, chains: int, steps: int, random_de
 def schedule(plan: Plan, batch: int, height: int, width: int) -> dict[str, Tensor]:
     """The plan as tensors, for chains that start from image (chain index modulo batch) of this size in pixels.
 
-    Four a step s, whose lengths vary from draw to draw: "sources{s}" (n,) int64, the rows to work on, of the images at
-    step 0 and else of the previous step's results: first w rows to warp, then c for tone curves, then p to cut.
-    "matrices{s}" (w, 6) float64; "curves{s}" (c,) int64, index into CURVES; "cuts{s}" (p, 2) uint8, the bits to keep as
-    a mask and the highest level not to invert. And "results" (N,) int64: the row of each chain's end when the images
-    and the results of all steps are put one after the other.
+    Rows are the images (B of them), then the results of the first step, then those of the second and so on; a step has
+    a row for each chain that is so deep, sorted by kind. "counts{s}" has no elements: its shape (0, n_1, ..., n_KINDS)
+    tells the rows of each kind in step s, so that no device is asked for a count. For the rows of all steps one after
+    the other: "sources" int64, the row to work on; "matrices" (w, 6) float64 of the warps; "cuts" (p, 2) uint8, the
+    bits to keep as a mask and the highest level not to invert. And "results" (N,) int64: the row of each chain's end.
     """
-    tensors: dict[str, Tensor] = {}
     row = np.arange(len(plan.depth)) % batch
-    start, rows = 0, batch
+    rows = batch
+    tensors: dict[str, Tensor] = {}
+    sources, matrices, cuts = [np.zeros(0, np.int64)], [np.zeros((0, 6))], [np.zeros((0, 2), np.uint8)]
     for step, (operation, level, sign) in enumerate(zip(plan.operation, plan.level, plan.sign, strict=True)):
         active = np.flatnonzero(plan.depth > step)
-        kind = np.searchsorted([AUTOCONTRAST, POSTERIZE], operation[active], side="right")
+        kind = KIND[operation[active]]
         chains = active[np.argsort(kind, kind="stable")]
-        warped, curved, cut = np.split(chains, np.cumsum(np.bincount(kind, minlength=3))[:2])
-        tensors[f"sources{step}"] = torch.from_numpy(row[chains] - start)
-        tensors[f"matrices{step}"] = torch.from_numpy(
-            warp_matrices(operation[warped], level[warped] * sign[warped], height, width)
-        )
-        tensors[f"curves{step}"] = torch.from_numpy(operation[curved] - AUTOCONTRAST)
-        tensors[f"cuts{step}"] = torch.from_numpy(cut_settings(operation[cut], level[cut]))
-        start, rows = rows, rows + len(chains)
-        row[chains] = np.arange(start, rows)
-    tensors["results"] = torch.from_numpy(row)
-    return tensors
+        counts = np.bincount(kind, minlength=KINDS)
+        warped, cut = chains[: counts[:WARPED_KINDS].sum()], chains[len(chains) - counts[-1] :]
+        tensors[f"counts{step}"] = torch.empty(0, *counts.tolist())
+        sources.append(row[chains])
+        matrices.append(warp_matrices(operation[warped], level[warped] * sign[warped], height, width))
+        cuts.append(cut_settings(operation[cut], level[cut]))
+        row[chains] = np.arange(rows, rows + len(chains))
+        rows += len(chains)
+    whole = {"sources": sources, "matrices": matrices, "cuts": cuts}
+    joined = {name: torch.from_numpy(np.concatenate(parts)) for name, parts in whole.items()}
+    return {**tensors, **joined, "results": torch.from_numpy(row)}
 
 
 def warp_matrices(

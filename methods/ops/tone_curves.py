@@ -1,7 +1,4 @@
-"""Photometric operations exactly as in PIL's `ImageOps`: curves as 256-entry tables per image and channel, and cuts.
-
-Tables are (N, C, 256) uint8; histograms (N, C, 256) int32.
-"""
+"""Photometric operations exactly as in PIL's `ImageOps`: curves as 256-entry tables per image and channel, and cuts."""
 
 from __future__ import annotations
 
@@ -9,35 +6,33 @@ import torch
 from torch import Tensor
 
 
-def histograms(images: Tensor) -> Tensor:
-    """How many pixels of each level: (N, C, H, W) uint8 to (N, C, 256) int32."""
-    levels = images.flatten(2).long()
-    ones = torch.ones(1, dtype=torch.int32, device=images.device).expand(levels.shape)
-    return torch.zeros(*levels.shape[:2], 256, dtype=torch.int32, device=images.device).scatter_add_(2, levels, ones)
+def autocontrast(images: Tensor) -> Tensor:
+    """Stretch the darkest level of each channel to 0 and the brightest to 255; a single level stays.
 
-
-def apply_tables(images: Tensor, tables: Tensor) -> Tensor:
-    """Replace each level by its table entry: (N, C, H, W) uint8 and tables (N, C, 256) uint8 to (N, C, H, W) uint8."""
-    return tables.gather(2, images.flatten(2).long()).view(images.shape)
-
-
-def autocontrast_tables(histogram: Tensor) -> Tensor:
-    """Stretch the darkest level of each channel to 0 and the brightest to 255; a single level stays."""
-    low, high = _extremes(histogram)
-    span = (high - low).clamp(min=1).double()
+    images: (N, C, H, W) uint8; the result too.
+    """
+    levels = torch.arange(256, device=images.device)
+    pixels = images.flatten(2)
+    low, high = pixels.amin(2, keepdim=True).long(), pixels.amax(2, keepdim=True).long()
+    span = (high - low).clamp_(min=1).double()
     scale = torch.full_like(span, 255).div_(span)  # 255 / span would multiply by a rounded reciprocal
-    stretched = (_levels(histogram).double() * scale).add_(-low * scale).clamp_(0, 255)
-    return torch.where(high > low, stretched.to(torch.uint8), _levels(histogram).to(torch.uint8))
+    stretched = (levels.double() * scale).add_(-low * scale).clamp_(0, 255)
+    return _apply(torch.where(high > low, stretched.to(torch.uint8), levels.to(torch.uint8)), images)
 
 
-def equalize_tables(histogram: Tensor) -> Tensor:
-    """Spread the levels of each channel evenly; channels too small or too uniform for a step of one pixel stay."""
+def equalize(images: Tensor) -> Tensor:
+    """Spread the levels of each channel evenly; channels too small or too uniform for a step of one pixel stay.
+
+    images: (N, C, H, W) uint8; the result too.
+    """
+    histogram = _histograms(images)
     upto = histogram.cumsum(2, dtype=torch.int32)
-    _, high = _extremes(histogram)
-    step = torch.div(upto[:, :, -1:] - histogram.gather(2, high.long()), 255, rounding_mode="floor")
+    high = images.flatten(2).amax(2, keepdim=True).long()
+    step = torch.div(upto[:, :, -1:] - histogram.gather(2, high), 255, rounding_mode="floor")
     before = (upto - histogram).add_(step // 2)
-    spread = before.div_(step.clamp(min=1), rounding_mode="floor").clamp_(max=255)
-    return torch.where(step > 0, spread.to(torch.uint8), _levels(histogram).to(torch.uint8))
+    spread = before.div_(step.clamp(min=1), rounding_mode="floor").clamp_(max=255).to(torch.uint8)
+    levels = torch.arange(256, dtype=torch.uint8, device=images.device)
+    return _apply(torch.where(step > 0, spread, levels), images)
 
 
 def cut(images: Tensor, settings: Tensor) -> Tensor:
@@ -50,14 +45,13 @@ def cut(images: Tensor, settings: Tensor) -> Tensor:
     return kept ^ (kept > highest).to(torch.uint8).mul_(255)
 
 
-def _levels(histogram: Tensor) -> Tensor:
-    return torch.arange(256, dtype=histogram.dtype, device=histogram.device)
+def _histograms(images: Tensor) -> Tensor:
+    """How many pixels of each level: (N, C, H, W) uint8 to (N, C, 256) int32."""
+    levels = images.flatten(2).long()
+    ones = torch.ones(1, dtype=torch.int32, device=images.device).expand(levels.shape)
+    return torch.zeros(*levels.shape[:2], 256, dtype=torch.int32, device=images.device).scatter_add_(2, levels, ones)
 
 
-def _extremes(histogram: Tensor) -> tuple[Tensor, Tensor]:
-    """The darkest and the brightest level present, each (N, C, 1) int32."""
-    levels = _levels(histogram)
-    present = histogram > 0
-    low = torch.where(present, levels, 255).amin(2, keepdim=True)
-    high = torch.where(present, levels, 0).amax(2, keepdim=True)
-    return low, high
+def _apply(tables: Tensor, images: Tensor) -> Tensor:
+    """Replace each level of (N, C, H, W) uint8 by its entry in tables (N, C, 256) uint8."""
+    return tables.gather(2, images.flatten(2).long()).view(images.shape)

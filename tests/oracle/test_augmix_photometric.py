@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from methods.ops.augmix_operations import curve
-from methods.ops.tone_curves import cut
+from methods.ops.tone_curves import autocontrast, cut, equalize
 from tests.oracle.mixing_checks import photographs
 from tests.oracle.pil_operations import to_pil, to_tensor
+
+Curve = Callable[[Tensor], Tensor]
+PilOperation = Callable[[Image.Image], Image.Image]
+CURVES: list[tuple[Curve, PilOperation]] = [(autocontrast, ImageOps.autocontrast), (equalize, ImageOps.equalize)]
 
 
 def degenerate(channels: int) -> Tensor:
@@ -45,19 +50,12 @@ IMAGES = {
 
 
 @pytest.mark.parametrize("name", IMAGES)
-@pytest.mark.parametrize(("kind", "operation"), [(0, ImageOps.autocontrast), (1, ImageOps.equalize)])
-def test_curve_equals_pil(name: str, kind: int, operation: object) -> None:
+@pytest.mark.parametrize(("curve", "operation"), CURVES)
+def test_curve_equals_pil(name: str, curve: Curve, operation: PilOperation) -> None:
     images = IMAGES[name]
-    changed = curve(images, torch.full((len(images),), kind))
-    expected = torch.stack([to_tensor(operation(to_pil(image))) for image in images])  # type: ignore[operator]
+    changed = curve(images)
+    expected = torch.stack([to_tensor(operation(to_pil(image))) for image in images])
     assert torch.equal(changed, expected)
-
-
-def test_each_image_gets_its_own_curve() -> None:
-    images = photographs(2, 3, 20, 20).repeat(2, 1, 1, 1)
-    changed = curve(images, torch.tensor([0, 0, 1, 1]))
-    for index, operation in enumerate([ImageOps.autocontrast] * 2 + [ImageOps.equalize] * 2):
-        assert torch.equal(changed[index], to_tensor(operation(to_pil(images[index]))))
 
 
 @pytest.mark.parametrize("name", ["photographs", "grey", "degenerate"])
@@ -85,5 +83,5 @@ def test_curves_equal_pil_on_random_histograms(height: int, width: int, levels: 
     first = int(torch.randint(257 - levels, (), generator=generator))
     share = torch.rand(3, height, width, generator=generator) ** 3
     image = (first + share * levels).to(torch.uint8)[None]
-    for kind, operation in enumerate((ImageOps.autocontrast, ImageOps.equalize)):
-        assert torch.equal(curve(image, torch.tensor([kind]))[0], to_tensor(operation(to_pil(image[0]))))
+    for curve, operation in CURVES:
+        assert torch.equal(curve(image)[0], to_tensor(operation(to_pil(image[0]))))
