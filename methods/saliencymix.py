@@ -26,7 +26,7 @@ class SaliencyMix(Method):
     the same place. The label weight of an image is the exact share of its pixels that stayed. Saliency is the
     fine-grained static saliency of Montabone and Soto (2010) as OpenCV computes it, of the pixels before normalisation.
     `peak_of: batch` takes the peak of one image, permutation[0], for the whole batch, as the official code does;
-    `peak_of: partner` takes that of each image's own partner, as in the paper (section 3.2).
+    `peak_of: partner` takes that of each image's own partner, as in the paper.
 
     Defaults: alpha 1.0; probability 1.0 as the official code has for ImageNet (0.5 for CIFAR); peak_of batch.
 

@@ -18,15 +18,15 @@ from tests.oracle.mixing_checks import CLASSES, cross_entropy, shape_of
 class PooledNet(nn.Module):
     """One convolution, average pooling and a linear layer, in the form of `methods.api.Backbone`; keeps its inputs."""
 
-    num_classes = CLASSES
+    num_classes = 2 * CLASSES
     stages = ("map",)
 
     def __init__(self, channels: int = 3, width: int = 6, stride: int = 4, reads_map: bool = True) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(11)
         self.kernel = nn.Parameter(torch.randn(width, channels, stride, stride, generator=generator) / stride)
-        self.weight = nn.Parameter(torch.randn(CLASSES, width, generator=generator))
-        self.bias = nn.Parameter(torch.randn(CLASSES, generator=generator))
+        self.weight = nn.Parameter(torch.randn(2 * CLASSES, width, generator=generator))
+        self.bias = nn.Parameter(torch.randn(2 * CLASSES, generator=generator))
         self.stride, self.reads_map = stride, reads_map
         self.seen: list[Tensor] = []
 
