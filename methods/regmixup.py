@@ -17,8 +17,8 @@ class RegMixup(Method):
 
     Definition: lam ~ Beta(alpha, alpha), one for the batch. The network sees the batch and its Mixup
     lam * x + (1 - lam) * x[permutation] in one pass over 2 B images. The loss is the mean over the 2 B images: half of
-    L(logits of x, y) plus half of lam * L(mixed logits, y) + (1 - lam) * L(mixed logits, y[permutation]). This is
-    equation 3 of the paper with its weight eta at 1, divided by 2 as in the official code.
+    L(logits of x, y) plus half of lam * L(mixed logits, y) + (1 - lam) * L(mixed logits, y[permutation]). This is the
+    paper's objective with its weight eta at 1, divided by 2 as in the official code.
 
     Defaults: alpha 20, the official code's; the paper's values lie between 10 and 20.
 

@@ -19,7 +19,7 @@ def low_frequency_image(spectrum: Tensor, decay: float, width: int) -> Tensor:
     """The real image (height, width) float32 of a half spectrum (height, width // 2 + 1, 2) after damping.
 
     The amplitude at frequency f, in cycles a pixel, is divided by max(f, 1 / max(height, width)) ** decay (Harris et
-    al. 2020, arXiv 2002.12047, section 4 and official code).
+    al. 2020, arXiv 2002.12047, and official code).
     """
     height = len(spectrum)
     rows = torch.fft.fftfreq(height, device=spectrum.device)[:, None]
