@@ -1,5 +1,5 @@
 # Verbs only: some folders have the names of likely targets, so every target is phony.
-.PHONY: bench test test-page setup lint types check cards docs lock clean
+.PHONY: bench bench-self test test-page setup lint types check cards docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 
 bench: setup
 	$(BIN)/mixbench run configs/suite/quickstart.yaml
+
+bench-self: setup
+	$(BIN)/python tools/bench_self.py
 
 test: setup
 	$(BIN)/python -m pytest -n 2
