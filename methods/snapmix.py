@@ -27,9 +27,9 @@ class SnapMix(Method):
     Definition: two boxes a batch, each with lam ~ Beta(alpha, alpha) of its own, sides sqrt(1 - lam) times height and
     width and a centre uniform over the image, clipped at the border. The partner's second box is resized bilinearly
     (corners aligned) to the size of the first and pasted there. An image's semantic percent map is the class activation
-    map of its label, enlarged bilinearly to the image, minus its smallest value, divided by its sum (Huang et
-    al.). The weight of an image's own label is 1 minus the sum of its map inside the
-    first box, that of the partner's label the sum of the partner's map inside the second box. The two need not sum to 1.
+    map of its label, enlarged bilinearly to the image, minus its smallest value, divided by its sum (Huang et al.). The
+    weight of an image's own label is 1 minus the sum of its map inside the first box, that of the partner's label the
+    sum of the partner's map inside the second box. The two need not sum to 1.
     The loss is the mean of own weight * L(logits, y) + partner's weight * L(logits, y[permutation]).
 
     Defaults: alpha 5.0 and probability 1.0, the official code's for fine-tuning; it has 0.5 for training from scratch.
