@@ -61,7 +61,6 @@ def collected(
         "suite": stored.suites[0].name,
         "margin": margin,
         "provenance": {key: base[0].provenance.get(key) for key in PROVENANCE},
-        "cpu_minutes": round(sum(record.seconds or 0 for record in [*base, *records]) / 60, 1),
         "source_digests": digests,
         "baseline": {
             power.entry.labels.method: {

@@ -99,6 +99,10 @@ def run(options: argparse.Namespace) -> int:
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
-    print(f"\nNext:\n  mixbench check {next(iter(files))}\n  mixbench run quickstart --set method={name} --set seeds=1")
-    print("Add 'erm' to a suite's methods to see the difference to plain training.")
+    method_file = next(iter(files))
+    here = Path.cwd()
+    shown = method_file.relative_to(here) if method_file.is_relative_to(here) else method_file
+    print(f"\nNext:\n  mixbench check {shown}")
+    print(f"  mixbench run quickstart --set 'methods=[erm,mixup,{name}]' --set seeds=2")
+    print("What to edit, and what is needed before anybody trusts it: docs/adding-a-method.md")
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -29,14 +31,16 @@ def test_a_new_method_reaches_the_table(mixbench, checkout):
     again = mixbench("new", "my_mix")
     assert (again.returncode, "already" in again.stderr) == (2, True)
 
-    checked = mixbench("check", str(checkout / "methods" / "my_mix.py"))
+    lines = [shlex.split(line) for line in made.stdout.splitlines() if line.startswith("  mixbench ")]
+    assert [words[1] for words in lines] == ["check", "run"]
+    checked = mixbench(*lines[0][1:])
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "my_mix" in mixbench("list", "methods").stdout
 
-    advised = next(line for line in made.stdout.splitlines() if "mixbench run" in line).split()[1:]
-    done = mixbench(*advised, "--no-figures", "--set", "protocol=tiny", "--set", "evals=[clean]", "--workers", "1")
+    shorter = ["--set", "protocol=tiny", "--set", "evals=[clean]", "--set", "seeds=1", "--workers", "1"]
+    done = mixbench(*lines[1][1:], *shorter, "--no-figures")
     assert done.returncode == 0, done.stderr
-    assert "my_mix" in done.stdout
+    assert re.search(r"^my_mix +1/1 ", done.stdout, re.MULTILINE)
 
     text = (checkout / "methods" / "my_mix.py").read_text()
     (checkout / "methods" / "my_mix.py").write_text(
