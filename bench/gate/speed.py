@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.gate.baseline import SpeedEntry
 from bench.gate.candidates import Candidate, differing_settings, packages_differ
 from bench.gate.rows import Row, Verdict, cell_title
-from bench.gate.step_times import limit_of, repeat_noise, rounds_needed, session_ratios, slowdown
+from bench.gate.step_times import limit_of, repeat_noise, rounds_needed, session_ratios, slowdown, twin_noise
 from bench.records import SpeedSession
 from bench.stats import median
 
@@ -27,7 +27,8 @@ def compare_speed(
     limits: dict[str, float] = {}
     for hardware in dict.fromkeys(entry.hardware for entry in entries):
         own = [[each.ratios for each in entry.sessions] for entry in entries if entry.hardware == hardware]
-        limits[hardware] = limit_of(repeat_noise(own))
+        here = [session for session in sessions if session.status == "ok" and session.begin.get("hardware") == hardware]
+        limits[hardware] = limit_of(max(repeat_noise(own), twin_noise(here)))
     rows = [
         _row(entry, by_arm.get(entry.arm), candidates, fresh, limits[entry.hardware], len(entries)) for entry in entries
     ]

@@ -68,6 +68,17 @@ def repeat_noise(baselines: Sequence[Sequence[Ratios]]) -> float:
     return math.sqrt(math.fsum(sum_of_squares(values) for values in logs) / freedom) if freedom else 0.0
 
 
+def twin_noise(sessions: Sequence[SpeedSession]) -> float:
+    """How far a method's ratio to itself is from 1: root mean square of the log of its median, over the sessions that
+    timed one method twice as if it were two (the A/A pair); 0 where none did."""
+    logs: list[float] = []
+    for session in sessions:
+        for arm, line in session.arms.items():
+            if line.get("twin_of") and (ratios := session_ratios(session, arm, str(line["twin_of"]))):
+                logs.append(math.log(median(ratios)))
+    return math.sqrt(math.fsum(value * value for value in logs) / len(logs)) if logs else 0.0
+
+
 def limit_of(noise: float) -> float:
     """The slowdown that fails, as a share."""
     return max(SMALLEST_SLOWDOWN, NOISE_FACTOR * noise)

@@ -9,7 +9,7 @@ from bench.env import package_versions
 from bench.gate.baseline import BaselineSession, SpeedEntry
 from bench.gate.candidates import arm_spec
 from bench.gate.speed import compare_speed
-from bench.gate.step_times import limit_of, repeat_noise, rounds_needed, session_ratios, slowdown
+from bench.gate.step_times import limit_of, repeat_noise, rounds_needed, session_ratios, slowdown, twin_noise
 from bench.records import RecordWriter, Store
 from tests.golden.tables.example_records import make_spec
 from tests.unit.gate_examples import SOURCE, candidate_of
@@ -18,7 +18,9 @@ ERM, MIXUP = make_spec("erm"), make_spec("mixup")
 HERE = "Example CPU, 2 thread(s)"
 
 
-def session(root, name, ratio, *, hardware=HERE, digest=SOURCE, packages=None, rounds=30, seed=0, status="ok"):
+def session(
+    root, name, ratio, *, hardware=HERE, digest=SOURCE, packages=None, rounds=30, seed=0, status="ok", twin=None
+):
     generator = np.random.default_rng(seed)
     path = root / "speed" / f"{name}.jsonl"
     with RecordWriter(path) as writer:
@@ -26,10 +28,15 @@ def session(root, name, ratio, *, hardware=HERE, digest=SOURCE, packages=None, r
             "begin", hardware=hardware, cell=ERM.cell, torch="2", source_digests={ERM.arm: SOURCE, MIXUP.arm: digest},
             provenance={"packages": packages or package_versions()},
         )  # fmt: skip
+        again = f"{ERM.arm} (again)"
+        if twin is not None:
+            writer.append("arm", arm=again, label="erm (again)", twin_of=ERM.arm)
         for number in range(rounds):
             base = generator.lognormal(-4, 0.3)
             for spec, factor in ((ERM, 1.0), (MIXUP, ratio * generator.lognormal(0, 0.02))):
                 writer.append("sample", arm=spec.arm, label="x", round=number, seconds=base * factor)
+            if twin is not None:
+                writer.append("sample", arm=again, label="erm (again)", round=number, seconds=base * twin)
         writer.append("end", status=status)
 
 
@@ -87,6 +94,23 @@ def test_what_does_not_count(tmp_path, options, verdict, told):
 def test_the_baseline_s_own_sessions_are_never_new(tmp_path):
     row = answer(tmp_path, entry(tmp_path))
     assert (row.verdict, row.wanted) == ("missing", 1)
+
+
+def test_an_a_a_pair_that_differs_widens_the_limit(tmp_path):
+    stored = entry(tmp_path)
+    session(tmp_path, "new", 1.75, seed=9)
+    assert answer(tmp_path, stored).verdict == "regression"
+    for place, twin in enumerate((1.08, 1 / 1.05, 1.1)):
+        session(tmp_path, f"twin-{place}", 1.75, seed=20 + place, twin=twin)
+    found = Store(tmp_path).sessions()
+    expected = np.sqrt(np.mean(np.log([1.08, 1 / 1.05, 1.1]) ** 2))
+    assert twin_noise(found) == pytest.approx(expected)
+    assert twin_noise([one for one in found if not one.arms]) == 0.0
+    assert 3 * expected > 1.75 / 1.5 - 1
+    row = answer(tmp_path, stored)
+    assert row.verdict != "regression"
+    session(tmp_path, "elsewhere", 1.75, seed=30, twin=3.0, hardware="Another")
+    assert answer(tmp_path, stored) == row
 
 
 def test_noise_between_sessions_widens_the_limit(tmp_path):
