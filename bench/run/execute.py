@@ -21,6 +21,7 @@ from bench.run.finished import save_predictions, save_weights
 from bench.spec import Spec
 from bench.train.accuracy import Accuracy, measure_accuracy
 from bench.train.checkpoint import load_checkpoint, save_checkpoint
+from bench.train.reuse import StepCache
 from bench.train.settings import library_settings
 from bench.train.training import Diverged, Skipped, Training
 from methods.api import Batch, Method
@@ -37,16 +38,18 @@ class Stopped(Exception):
 def train_run(
     spec: Spec, method: Method, splits: Splits, folder: Path, device: torch.device, source_digest: str,
     planned: list[int], checkpoint_seconds: float, report: Report, stopping: Callable[[], bool],
+    steps: StepCache | None = None,
 ) -> str:  # fmt: skip
     """Train to the end and return the status ("ok", "diverged", "oom", "skipped"); the record tells all of it.
 
     Continues from the attempt's checkpoint where it has one. report gets {"units": epochs done} as training goes on.
     stopping is asked after every step; Stopped is raised once the state is saved. planned: the seeds of this arm.
+    steps: where a compiled step is kept for the next run.
     """
     started = time.monotonic()
     checkpoint = load_checkpoint(folder / CHECKPOINT_FILE)
     with library_settings(spec.effective_protocol):
-        training, status, reason = _prepare(spec, method, splits, device)
+        training, status, reason = _prepare(spec, method, splits, device, steps)
         with RecordWriter(folder / TRAIN_FILE) as record:
             record.append(
                 "begin" if checkpoint is None else "resume",
@@ -80,11 +83,11 @@ def train_run(
 
 
 def _prepare(
-    spec: Spec, method: Method, splits: Splits, device: torch.device
+    spec: Spec, method: Method, splits: Splits, device: torch.device, steps: StepCache | None
 ) -> tuple[Training | None, str, str | None]:
     """Build everything before the record begins, so that what a user got wrong leaves no record."""
     try:
-        return Training(spec, method, splits, device), "ok", None
+        return Training(spec, method, splits, device, steps), "ok", None
     except (Skipped, StageRefused) as error:
         return None, "skipped", str(error)
     except torch.cuda.OutOfMemoryError as error:

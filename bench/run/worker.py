@@ -33,6 +33,7 @@ from bench.run.execute import Stopped, train_run
 from bench.run.finished import load_trained
 from bench.spec import Spec
 from bench.speed.session import time_methods
+from bench.train.reuse import StepCache
 
 
 def serve() -> int:
@@ -54,6 +55,7 @@ class Worker:
         self.events = events
         self.stop = threading.Event()
         self.tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.steps = StepCache()
 
     def read_tasks(self) -> None:
         """Runs in a thread: hand tasks on; a closed stdin means stop."""
@@ -110,7 +112,6 @@ class Worker:
         if task.get("trial"):
             kept = {name: feed for name, feed in splits.evaluation.items() if name == "validation"}
             splits = replace(splits, evaluation=kept)
-        torch.compiler.reset()  # graphs of earlier runs count against dynamo's limit
 
         def report(event: dict[str, Any]) -> None:
             self.send({"event": "progress", **event})
@@ -118,7 +119,7 @@ class Worker:
         if task["train"]:
             status = train_run(
                 spec, build_method(spec.method), splits, folder, device, task["source_digest"], task["planned"],
-                task["checkpoint_seconds"], report, self.stop.is_set,
+                task["checkpoint_seconds"], report, self.stop.is_set, self.steps,
             )  # fmt: skip
             if status != "ok":
                 return status, None

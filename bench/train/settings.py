@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from bench.spec import ProtocolSpec
 
+MOST_GRAPHS = 64
+"""Compiled versions of a training step in one process: one for each branch of each method that is timed in turns."""
+
 
 @contextmanager
 def library_settings(protocol: ProtocolSpec) -> Generator[None]:
-    """Deterministic algorithms where the protocol wants them, else cuDNN's search for the fastest ones."""
+    """Deterministic algorithms where the protocol wants them, else cuDNN's search for the fastest ones; room for all
+    graphs where it compiles."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     benchmark = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(protocol.deterministic)
     torch.backends.cudnn.benchmark = not protocol.deterministic
     try:
-        yield
+        with _room_for_graphs(protocol):
+            yield
     finally:
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.benchmark = benchmark
+
+
+def _room_for_graphs(protocol: ProtocolSpec) -> AbstractContextManager[None]:
+    if protocol.compile == "none":
+        return nullcontext()
+    import torch._dynamo  # takes a second, and eager training does without
+
+    return torch._dynamo.config.patch(recompile_limit=MOST_GRAPHS)

@@ -25,8 +25,17 @@ class TrainStep(nn.Module):
         return self.method.loss(self.backbone, Batch(views, labels), Draws(branch, tensors))
 
 
+CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
+"""Modes in which torch records the step as CUDA graphs on a GPU: what such a step gives is overwritten by the next."""
+
+
 def compiled_step(step: TrainStep, mode: str) -> Callable[..., Loss]:
-    """`step` under torch.compile in the protocol's mode, or as it is for "none"; a graph break is an error."""
+    """`step` under torch.compile in the protocol's mode, or as it is for "none"; a graph break is an error.
+
+    "default": inductor's kernels. "reduce-overhead": these as CUDA graphs, for steps that wait for launches.
+    "max-autotune": the same with a search for the fastest kernels. "aot_eager": traced and differentiated ahead, with
+    torch's own kernels; needs no C++ compiler. On a CPU inductor needs one and nothing becomes a CUDA graph.
+    """
     if mode == "none":
         return step
     if mode == "aot_eager":

@@ -15,16 +15,22 @@ from bench.backbones.adapter import TimmBackbone
 from bench.backbones.build import build_backbone
 from bench.data.normalise import Normaliser
 from bench.data.open import Splits
-from bench.rng import DROPOUT, METHOD, stream
+from bench.rng import DROPOUT, stream
 from bench.spec import Spec
 from bench.train.criterion import build_criterion
+from bench.train.drawing import Drawing, Shape
+from bench.train.means import RunningMeans
 from bench.train.optimizer import build_optimizer, set_learning_rate
+from bench.train.reuse import StepCache, step_key
 from bench.train.schedule import learning_rate
-from bench.train.step import Precision, TrainStep, compiled_step
-from methods.api import Batch, BatchShape, Draws, Loss, Method, Task, guided
+from bench.train.seeding import seed_generators
+from bench.train.step import CUDA_GRAPH_MODES, Precision, TrainStep, compiled_step
+from methods.api import Batch, Draws, Loss, Method, Task, guided
 
 FINITE_CHECK_STEPS = 200
 """Steps between checks for NaN; each check waits for the device."""
+STEPS_DRAWN_AHEAD = 8
+"""Steps whose draws are made and copied together: few copies, and no long pause between launches."""
 
 
 class Diverged(Exception):
@@ -44,64 +50,48 @@ class EpochResult:
     learning_rate: float
 
 
-class RunningMeans:
-    """Means of named scalars that stay on the device until they are asked for."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, scalars: dict[str, Tensor]) -> None:
-        """Count one value of each name in; names may come and go with the branch."""
-        for name, value in scalars.items():
-            value = value.detach().float()
-            # a copy, since a CUDA graph writes its next result into the same memory
-            self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def values(self) -> dict[str, float]:
-        """The means so far; waits for the device."""
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Sums and counts, to continue the means in a resumed epoch."""
-        return {"sums": dict(self._sums), "counts": dict(self._counts)}
-
-    def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
-        """Continue from a state_dict on a device."""
-        self._sums = {name: total.to(device) for name, total in state["sums"].items()}
-        self._counts = dict(state["counts"])
-
-
 class Training:
-    """Everything that a run trains with. epoch and step are the next to be done, from 0."""
+    """Everything that a run trains with. epoch and step are the next to be done, from 0.
 
-    def __init__(self, spec: Spec, method: Method, splits: Splits, device: torch.device) -> None:
+    steps: where a worker keeps its compiled step; given one, the run may train modules of an earlier run that were put
+    into the state of fresh ones.
+    """
+
+    def __init__(
+        self, spec: Spec, method: Method, splits: Splits, device: torch.device, steps: StepCache | None = None
+    ) -> None:
         self.spec = spec
         self.protocol = protocol = spec.effective_protocol
         self.device = device
         self.feed = splits.train
         data = spec.data
         classes = splits.facts.num_classes
-        self.backbone: TimmBackbone = build_backbone(spec.backbone, classes, data.channels, data.resolution, spec.seed)
+        backbone = build_backbone(spec.backbone, classes, data.channels, data.resolution, spec.seed)
         self.memory_format = torch.channels_last if protocol.channels_last else torch.contiguous_format
-        self.backbone.to(device).to(memory_format=self.memory_format)
-        for stage in range(len(self.backbone.stages)):
-            self.backbone.mixable(stage)
+        backbone.to(device).to(memory_format=self.memory_format)
+        for stage in range(len(backbone.stages)):
+            backbone.mixable(stage)
         self.normalise = Normaliser(data.mean, data.std).to(device)
         shape = (data.channels, data.resolution, data.resolution)
         task = Task(classes, build_criterion(protocol, classes), shape)
-        if reason := method.skip(self.backbone, task):
+        if reason := method.skip(backbone, task):
             raise Skipped(reason)
-        method.setup(self.backbone, task)
-        self.method = method.to(device)
+        method.setup(backbone, task)
+        self.step_module = fresh = TrainStep(backbone, method.to(device))
+        self.compiled: Callable[..., Loss]
+        if steps is None:
+            self.compiled = compiled_step(fresh, protocol.compile)
+        else:
+            self.step_module, self.compiled = steps.ready(step_key(spec, classes, device), fresh, protocol.compile)
+        self.backbone: TimmBackbone = self.step_module.backbone
+        self.method: Method = self.step_module.method
         self.optimizer = build_optimizer(protocol, self.backbone.model, self.method)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.precision = Precision(protocol, device)
         self.average = ModelEmaV3(self.backbone, decay=protocol.ema_decay) if protocol.ema_decay else None
-        self.step_module = TrainStep(self.backbone, self.method)
-        self.compiled = compiled_step(self.step_module, protocol.compile)
+        self.graphs = device.type == "cuda" and protocol.compile in CUDA_GRAPH_MODES
         self.steps_per_epoch = max(1, self.feed.steps(protocol.batch_size))
+        self.drawing = Drawing(self.method, spec.seed, protocol.epochs, self.steps_per_epoch, device)
         self.epoch = 0
         self.step = 0
         self.means = RunningMeans()
@@ -120,13 +110,17 @@ class Training:
         for images, labels in epoch_feed:
             yield list(zip(images.chunk(parts), labels.chunk(parts), strict=True))
 
+    def prepare(self, steps: list[tuple[int, int]], micro_batches: list[tuple[Tensor, Tensor]]) -> None:
+        """Make the draws of several steps, (epoch, step) each, at once. micro_batches: those of a step, for their
+        shapes. It changes no number; `draws` makes alone what was not prepared last."""
+        shapes = [_shape(images) for images, _ in micro_batches]
+        self.drawing.prepare(
+            ((epoch, step, micro), shape) for epoch, step in steps for micro, shape in enumerate(shapes)
+        )
+
     def draws(self, epoch: int, step: int, micro: int, images: Tensor) -> Draws:
         """The method's draws of one micro-batch, on the device."""
-        size, channels, height, width = images.shape
-        progress = (epoch + step / self.steps_per_epoch) / self.protocol.epochs
-        key = stream(self.spec.seed, METHOD, epoch, step, micro)
-        drawn = self.method.draw(key, BatchShape(size, channels, height, width, progress))
-        return Draws(drawn.branch, {k: v.to(self.device, non_blocking=True) for k, v in drawn.tensors.items()})
+        return self.drawing.at((epoch, step, micro), _shape(images))
 
     @torch.no_grad()
     def views(self, images: Tensor, draws: Draws) -> tuple[Tensor, ...]:
@@ -153,7 +147,8 @@ class Training:
             nn.utils.clip_grad_norm_(self.parameters, self.protocol.clip_grad_norm)
         scaler.step(self.optimizer)
         scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         if self.average is not None:
             self.average.update(self.backbone)
         done = epoch * self.steps_per_epoch + step + 1
@@ -161,12 +156,17 @@ class Training:
 
     def forward_backward(self, epoch: int, step: int, micro_batches: list[tuple[Tensor, Tensor]]) -> Iterator[Loss]:
         """Accumulate the gradients of one step, a micro-batch at a time; yields each micro-batch's loss."""
+        parts = len(micro_batches)
         for micro, (images, labels) in enumerate(micro_batches):
-            torch.manual_seed(stream(self.spec.seed, DROPOUT, epoch, step, micro).integer())
+            seed_generators(stream(self.spec.seed, DROPOUT, epoch, step, micro).integer(), self.device)
             draws = self.draws(epoch, step, micro, images)
             views = self.views(images, draws)
+            if self.graphs:
+                torch.compiler.cudagraph_mark_step_begin()
             loss = self.loss(views, labels, draws)
-            self.precision.scaler.scale(loss.total / len(micro_batches)).backward()
+            self.precision.scaler.scale(loss.total if parts == 1 else loss.total / parts).backward()
+            if self.graphs and micro == 0 and parts > 1:
+                self._keep_gradients()
             self.method.remember(Batch(views, labels), loss.carry)
             yield loss
 
@@ -175,7 +175,11 @@ class Training:
         there continues with the next step. Diverged when the loss is not finite.
         """
         self.step_module.train()
-        for step, micro_batches in enumerate(self.batches(self.epoch), start=self.step):
+        first = self.step
+        for step, micro_batches in enumerate(self.batches(self.epoch), start=first):
+            if (step - first) % STEPS_DRAWN_AHEAD == 0:
+                end = min(step + STEPS_DRAWN_AHEAD, self.steps_per_epoch)
+                self.prepare([(self.epoch, ahead) for ahead in range(step, end)], micro_batches)
             for loss in self.forward_backward(self.epoch, step, micro_batches):
                 self.means.add({"total": loss.total, **loss.parts})
             self.update(self.epoch, step)
@@ -188,6 +192,12 @@ class Training:
         parts = self.means.values()
         self.epoch, self.step, self.means = self.epoch + 1, 0, RunningMeans()
         return EpochResult(parts.pop("total"), parts, rate)
+
+    def _keep_gradients(self) -> None:
+        """Copy them out of the memory that the next replay of a CUDA graph writes to."""
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.clone()
 
     def _check_finite(self, step: int) -> None:
         if not math.isfinite(self.means.values()["total"]):
@@ -216,3 +226,8 @@ class Training:
             self.average.load_state_dict(state["average"])
         self.means.load_state_dict(state["means"], self.device)
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
+
+
+def _shape(images: Tensor) -> Shape:
+    size, channels, height, width = images.shape
+    return size, channels, height, width

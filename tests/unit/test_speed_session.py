@@ -140,7 +140,8 @@ def test_time_spent_in_a_piece_stands_under_its_phase(monkeypatch):
     slow(timer.training.method, "views", 20.0)
     slow(timer.training.method, "loss", 300.0)
     slow(timer.training.optimizer, "step", 5000.0)
-    monkeypatch.setattr(torch, "manual_seed", lambda seed: now.__setitem__(0, now[0] + 0.5))
+    seeding = "bench.train.training.seed_generators"
+    monkeypatch.setattr(seeding, lambda seed, device: now.__setitem__(0, now[0] + 0.5))
     backward = torch.Tensor.backward
     monkeypatch.setattr(torch.Tensor, "backward", lambda *a, **k: (now.__setitem__(0, now[0] + 4e4), backward(*a, **k)))
     found = split_step(timer)
