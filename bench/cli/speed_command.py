@@ -34,7 +34,9 @@ def run(options: argparse.Namespace) -> int:
         fine = options.recorded or timed(suite, store, settings, machine)
         tables = suite_tables(suite, store, options.hardware)
     table = tables.throughput
-    for shown in (table, tables.detail("throughput-split"), tables.detail("throughput-scaling")):
+    nothing = options.scaling and not any(row["rounds"] for row in table.rows)
+    details = [tables.detail(name) for name in ("throughput-split", "throughput-scaling")]
+    for shown in [None if nothing else table, *details]:
         if shown is not None:
             print(table_text(shown))
     if options.write_cost is not None:

@@ -9,6 +9,7 @@ from bench.config.catalogue import method_facts, method_names
 from bench.config.suite import Suite
 from bench.records import Store
 from bench.report import Tables, build_tables, print_tables, write_tables
+from bench.report.throughput_sessions import belongs_to
 from bench.sweep.todo import find_todo
 
 
@@ -19,7 +20,7 @@ def suite_tables(suite: Suite, store: Store, hardware: str | None = None) -> Tab
     """
     todo = find_todo(suite, store)
     cells = {item.spec.cell for item in todo}
-    sessions = [session for session in store.sessions() if session.begin.get("cell") in cells]
+    sessions = [session for session in store.sessions() if belongs_to(session) in cells]
     if hardware is None and sessions:
         hardware = str(sessions[-1].begin.get("hardware"))
         others = {str(session.begin.get("hardware")) for session in sessions} - {hardware}

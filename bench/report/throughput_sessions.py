@@ -37,6 +37,13 @@ def machines(sessions: Sequence[SpeedSession]) -> list[list[SpeedSession]]:
     return sorted(current, key=lambda group: group[-1].name)
 
 
+def belongs_to(session: SpeedSession) -> str | None:
+    """Id of the cell whose tables a session is for: its own, or the one that it is a changed copy of."""
+    scaling: dict[str, Any] = dict(session.begin.get("scaling") or {})
+    found = scaling.get("of", session.begin.get("cell"))
+    return found if isinstance(found, str) else None
+
+
 def finished(sessions: Sequence[SpeedSession], hardware: str | None) -> list[SpeedSession]:
     """The sessions that ended ok, on hardware whose name contains this text."""
     usable = [session for session in sessions if session.status == "ok" and session.samples]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.cli.cost_file import write_cost
+from bench.cli.tables import suite_tables
 from bench.config.overrides import parse_set_options
 from bench.config.suite import SpeedSettings, load_suite
 from bench.env import package_versions
@@ -141,6 +142,18 @@ def test_scaling_sessions_say_what_they_are_of(suite, store, tasks):
     for (task,) in tasks:
         assert task["settings"]["reference"] == task_arm(task, "erm")
         assert len(task["source_digests"]) == len(task["specs"])
+
+
+def test_the_tables_of_a_suite_have_its_scaling(suite, store):
+    ((cell, items),) = planned_cells(suite, store).items()
+    _, _, specs = next(points(items, "erm"))
+    times = [(spec, [1.0 + place] * 6) for place, spec in enumerate(specs)]
+    write_session(store.root, times, scaling={"of": cell, "axis": "batch_size", "value": 2})
+    assert specs[0].cell != cell
+    table = suite_tables(suite, store).detail("throughput-scaling")
+    assert table is not None
+    assert [row["ratio"] for row in table.rows] == [1.0, 2.0, 3.0]
+    assert {row["value"] for row in table.rows} == {2}
 
 
 def test_without_the_reference_there_is_no_scaling(suite, store, tasks):
