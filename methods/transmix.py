@@ -23,7 +23,7 @@ class TransMix(Method):
     Definition: a coin (cutmix_share) chooses CutMix or Mixup for each batch. Mixup is as ever. In a CutMix batch the
     mixed images go through the network once; A is the class token's attention over the patches in the last block of
     that pass, the mean over heads, without gradient, and M the pasted box at the patch grid by nearest neighbour. The
-    partner's attention share is (A . M) / (A . 1) (equation 4 of the paper), one for each image. The partner's label
+    partner's attention share is (A . M) / (A . 1) (the paper's own definition), one for each image. The partner's label
     weight is the mean of that share and of the box's share of the area; the image's own label has the rest. The loss
     is lam * L(logits, y) + (1 - lam) * L(logits, y[permutation]) with each image's lam.
 
