@@ -13,6 +13,9 @@ from bench.data.draws import CropDraws, epoch_crops, epoch_order
 from bench.data.feeds import Transform, steps_per_epoch
 from bench.spec import DataSpec
 
+DEVICE_VALUES = 2**23
+"""Pixel values that an accelerator augments at once: 2,730 images of CIFAR; a batch of larger images is a block."""
+
 
 class ResidentTrain:
     """A TrainFeed. images uint8 (N, C, h, w) and labels (N,) int64 on one device.
@@ -35,9 +38,19 @@ class ResidentTrain:
         draws = epoch_crops(seed, epoch, self.data, self.size)
         flips = self._moved(draws.flips)
         places = self._moved(_places(draws))
-        for step in range(start_step, self.steps(batch_size)):
-            index = order[step * batch_size : (step + 1) * batch_size]
-            yield self._augmented(index, flips[index], places[index]), self.labels[index]
+        steps = self.steps(batch_size)
+        block = self._block(batch_size)
+        for first in range(start_step, steps, block):
+            index = order[first * batch_size : min(first + block, steps) * batch_size]
+            images, labels = self._augmented(index, flips[index], places[index]), self.labels[index]
+            yield from zip(images.split(batch_size), labels.split(batch_size), strict=True)
+
+    def _block(self, batch_size: int) -> int:
+        """Batches that are augmented at once. An accelerator would be held up by launches if it took them singly; a
+        CPU would leave its cache if it did not."""
+        if self.images.device.type == "cpu":
+            return 1
+        return max(1, DEVICE_VALUES // (batch_size * self.data.channels * self.data.resolution**2))
 
     def _augmented(self, index: Tensor, flips: Tensor, places: Tensor) -> Tensor:
         data, images = self.data, self.images

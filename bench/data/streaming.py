@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from bench.data.draws import epoch_order
 from bench.data.feeds import EvalFeed, Transform, steps_per_epoch
 from bench.data.listing import Listing, StreamingSource
+from bench.data.prefetch import on_device
 from bench.data.resident import checked
 from bench.data.selection import Selection, samples_of
 from bench.data.streaming_worker import ImageBatches, Refusal, Request, rand_augment
@@ -58,10 +59,13 @@ class BatchLoader:
     def answers(self, requests: list[Request]) -> Iterator[Tensor]:
         """uint8 images (B, C, resolution, resolution) on the device, one batch a request. BadInput from a worker."""
         self.requests[:] = requests
+        return on_device(self._answers(), self.device)
+
+    def _answers(self) -> Iterator[Tensor]:
         for answer in self.loader:
             if isinstance(answer, Refusal):
                 raise BadInput(answer.reason)
-            yield answer.to(self.device, non_blocking=True)
+            yield answer
 
 
 class _Plan:

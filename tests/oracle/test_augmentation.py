@@ -134,6 +134,27 @@ def test_normalisation_equals_torchvisions(kind: torch.dtype) -> None:
     assert torch.allclose(Normaliser(mean, std)(images.to(kind)).double(), expected, atol=2e-6)
 
 
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_normalisation_in_blocks_equals_one_operation(
+    monkeypatch: pytest.MonkeyPatch, kind: torch.dtype, layout: torch.memory_format
+) -> None:
+    """Every level in every channel, the last block smaller; the same with a gradient, which takes the other path."""
+    normalise = Normaliser((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+    levels = torch.arange(256).view(1, 1, 16, 16).expand(5, 3, 16, 16) - torch.arange(5).view(5, 1, 1, 1)
+    images = levels.remainder(256).to(kind).contiguous(memory_format=layout)
+    expected = torch.addcmul(normalise.shift, images.to(torch.float32), normalise.scale)
+    monkeypatch.setattr("bench.data.normalise.CACHED_VALUES", 2 * images[0].numel())
+    made = normalise(images)
+    assert torch.equal(made, expected)
+    assert made.is_contiguous(memory_format=layout)
+    if kind != torch.uint8:
+        tracked = normalise(images.requires_grad_())
+        assert torch.equal(tracked, expected)
+        (gradient,) = torch.autograd.grad(tracked.sum(), images)
+        assert torch.equal(gradient, normalise.scale.expand_as(images).to(kind))
+
+
 def test_an_epoch_equals_a_loop_over_its_draws() -> None:
     images = random_pixels(0, 30, 3, 8, 8)
     spec = spec_of(crop="pad", crop_padding=3, flip=True)

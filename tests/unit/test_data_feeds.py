@@ -54,6 +54,21 @@ def test_an_image_is_cropped_alike_in_every_batch_size(changes: dict[str, object
 
 
 @pytest.mark.parametrize("changes", CHANGES)
+@pytest.mark.parametrize("start_step", [0, 1, 5])
+def test_blocks_of_batches_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], start_step: int
+) -> None:
+    feed = train_feed(**changes)
+    singly = list(feed.epoch(3, 5, 4, start_step))
+    monkeypatch.setattr(ResidentTrain, "_block", lambda self, batch_size: 3)
+    at_once = list(feed.epoch(3, 5, 4, start_step))
+    assert [len(images) for images, _ in at_once] == [4] * (5 - start_step)
+    for (images, labels), (other_images, other_labels) in zip(singly, at_once, strict=True):
+        assert torch.equal(images, other_images)
+        assert torch.equal(labels, other_labels)
+
+
+@pytest.mark.parametrize("changes", CHANGES)
 def test_a_resumed_epoch_continues_exactly(changes: dict[str, object]) -> None:
     feed = train_feed(**changes)
     whole, rest = list(feed.epoch(3, 5, 4)), list(feed.epoch(3, 5, 4, start_step=2))
