@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from bench.speed.step_timer import StepTimer
 PHASES: tuple[str, ...] = ("data", "mixing", "forward", "backward", "optimiser", "other")
 """data: the next batch, cropped and flipped. mixing: the method's draws and views. forward: with the loss and its
 mixing of features. backward: with loss scaling. optimiser: the whole update. other: what lies between them."""
-_OF_PIECE = {"draws": "mixing", "views": "mixing", "loss": "forward", "update": "optimiser"}
+_ENDS = {"data": "data", "backward": "backward", "step": "other"}
+_OF_PIECE = {"prepare": "mixing", "draws": "mixing", "views": "mixing", "loss": "forward", "update": "optimiser"}
 
 
 class PhaseClock:
@@ -56,11 +58,8 @@ def split_step(timer: StepTimer) -> dict[str, float]:
 
 def _take(timer: StepTimer, branch: str, steps: int, clock: PhaseClock) -> None:
     clock.mark("other")
-    for _ in range(steps):
-        micro_batches = timer.next_batch()
-        clock.mark("data")
-        timer.step(branch, micro_batches, lambda: clock.mark("backward"))
-        clock.mark("other")
+    ends = {f"{name}_done": functools.partial(clock.mark, phase) for name, phase in _ENDS.items()}
+    timer.take(branch, steps, **ends)
 
 
 @contextmanager

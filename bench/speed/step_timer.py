@@ -14,7 +14,7 @@ from torch import Tensor
 from bench.data.open import Splits
 from bench.spec import Spec
 from bench.speed.branches import find_branches, quotas
-from bench.train.training import Training
+from bench.train.training import STEPS_DRAWN_AHEAD, Training
 from methods.api import Method
 
 STEADY_TOLERANCE = 0.1
@@ -23,6 +23,11 @@ after the first."""
 MOST_WARMUPS = 9
 
 MicroBatches = list[tuple[Tensor, Tensor]]
+Done = Callable[[], None]
+
+
+def nothing() -> None:
+    """Called where nobody wants to know."""
 
 
 class WarmUp(NamedTuple):
@@ -103,10 +108,9 @@ class StepTimer:
         found: dict[str, float] = {}
         with self.eager():
             for name in self.shares:
-                micro_batches = self.next_batch()
                 with self.training.backbone.count_passes() as counter:
-                    self.step(name, micro_batches)
-                    found[name] = counter.images / sum(len(labels) for _, labels in micro_batches)
+                    images = self.take(name, 1)
+                    found[name] = counter.images / images
         return self.expected(found)
 
     def peak_memory(self) -> int | None:
@@ -123,13 +127,32 @@ class StepTimer:
         """The micro-batches of the next step, in the order of the feed."""
         return next(self._feed)
 
-    def step(self, branch: str, micro_batches: MicroBatches, backward_done: Callable[[], None] = lambda: None) -> None:
-        """The trainer's own step, at a place of the run whose draws take this branch. backward_done is called after
-        each micro-batch."""
-        epoch, step = next(self._steps[branch])
-        for _loss in self.training.forward_backward(epoch, step, micro_batches):
-            backward_done()
-        self.training.update(0, min(step, self.training.steps_per_epoch - 1))
+    def take(
+        self,
+        branch: str,
+        steps: int,
+        data_done: Done = nothing,
+        backward_done: Done = nothing,
+        step_done: Done = nothing,
+    ) -> int:
+        """The trainer's own steps, at places of the run whose draws take this branch; says how many images.
+
+        Draws are made for several steps at once, as an epoch of training does it. data_done is called when a step has
+        its batch, backward_done after each micro-batch, step_done after the update.
+        """
+        training, images = self.training, 0
+        places = [next(self._steps[branch]) for _ in range(steps)]
+        for number, (epoch, step) in enumerate(places):
+            micro_batches = self.next_batch()
+            data_done()
+            if number % STEPS_DRAWN_AHEAD == 0:
+                training.prepare(places[number : number + STEPS_DRAWN_AHEAD], micro_batches)
+            for _loss in training.forward_backward(epoch, step, micro_batches):
+                backward_done()
+            training.update(0, min(step, training.steps_per_epoch - 1))
+            step_done()
+            images += sum(len(labels) for _, labels in micro_batches)
+        return images
 
     @contextmanager
     def eager(self) -> Generator[None]:
@@ -143,8 +166,7 @@ class StepTimer:
 
     def _block(self, branch: str, steps: int) -> Callable[[], int]:
         def run() -> int:
-            for _ in range(steps):
-                self.step(branch, self.next_batch())
+            self.take(branch, steps)
             return steps
 
         return run
