@@ -24,6 +24,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/python tools/method_cards.py --check
+	$(BIN)/python tools/methods_page.py --check
 	$(BIN)/python tools/readme_board.py --check
 	$(BIN)/lint-imports --no-cache
 
@@ -35,6 +36,7 @@ check: setup
 
 cards: setup
 	$(BIN)/python tools/method_cards.py
+	$(BIN)/python tools/methods_page.py
 	$(BIN)/python tools/readme_board.py
 
 docs: setup

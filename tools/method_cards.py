@@ -14,6 +14,7 @@ from typing import Any
 from bench.config.catalogue import MethodFacts, method_facts, method_names
 from bench.config.folders import ConfigFolders
 from bench.config.yaml_file import read_yaml
+from tools.methods_page import measured, ratio, read_board, read_facts
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "methods"
 
@@ -38,6 +39,10 @@ def card(facts: MethodFacts) -> str:
     lines = [f"# {facts.title}", "", f"`{facts.name}`, {facts.family}. {facts.paper}".rstrip() + "", ""]
     lines += [_docstring(facts), ""]
     lines += [f"Mixes {facts.mixes}. Proved against: {facts.proved or 'nothing yet'}.", ""]
+    share, label_test, passes = measured(read_facts().get(facts.name))
+    cost = ratio(read_board().get(facts.name))
+    lines += ["## Measured", "", "| share kept % | label test | passes | time / erm [95 %] |", "|--:|--:|--:|--:|"]
+    lines += [f"| {share} | {label_test} | {passes} | {cost} |", "", "[What these are](../methods.md)", ""]
     if facts.parameters.model_fields:
         lines += ["## Parameters", "", "| parameter | type and range | default |", "|---|---|---|"]
         for name, (annotation, default) in _signature(facts).items():

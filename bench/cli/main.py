@@ -73,7 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
                    "mixbench list methods -v")  # fmt: skip
     kinds = ["methods", "suites", "data", "backbones", "protocols", "evals"]
     add.add_argument("kind", nargs="?", choices=kinds, help="one kind only; all of them when left out")
-    add.add_argument("-v", "--verbose", action="store_true", help="parameters, paper and file of each method")
+    add.add_argument("-v", "--verbose", action="store_true", help="venue, what it mixes, what proves it, share kept, "
+                     "parameters, paper and file of each method")  # fmt: skip
+    add.add_argument("--family", metavar="NAME", help="only methods of this family, such as input or saliency")
     _json(add)
 
     add = _command(commands, "show", "a suite's resolved settings, and the file and line that each came from",

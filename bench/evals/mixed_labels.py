@@ -31,9 +31,10 @@ class Pass(NamedTuple):
 
 
 class TaggingBackbone(nn.Module):
-    """Does what `backbone` does, but its logits only tell which image of which pass they belong to.
+    """Stands in for `backbone`; its logits only tell which image of which pass they belong to.
 
-    Attributes that are not defined here are the backbone's own.
+    The network itself runs only where features are edited or asked for. Attributes that are not defined here are its
+    own.
     """
 
     def __init__(self, backbone: nn.Module) -> None:
@@ -43,7 +44,9 @@ class TaggingBackbone(nn.Module):
 
     def forward(self, images: Tensor, edit: Mapping[int, Edit] | None = None) -> Tensor:
         """Tags in place of logits (B, K)."""
-        return self._tags(images, bool(edit), self.backbone(images, edit=edit))
+        if edit:
+            self.backbone(images, edit=edit)
+        return self._tags(images, bool(edit))
 
     def features(self, images: Tensor, stage: int = -1) -> FeatureMap:
         """The backbone's features; their images are those of the next `head`."""
@@ -52,12 +55,12 @@ class TaggingBackbone(nn.Module):
 
     def head(self, features: FeatureMap) -> Tensor:
         """Tags for the images whose features were asked for last."""
-        return self._tags(self._seen, True, self.backbone.head(features))
+        return self._tags(self._seen, True)
 
-    def _tags(self, images: Tensor, edited: bool, logits: Tensor) -> Tensor:
+    def _tags(self, images: Tensor, edited: bool) -> Tensor:
         first = sum(len(seen) for seen, _ in self.passes)
         self.passes.append((images.detach(), edited))
-        tags = torch.zeros_like(logits, dtype=torch.float32)
+        tags = torch.zeros(len(images), self.backbone.num_classes, device=images.device)
         tags[:, 0] = torch.arange(first, first + len(images), dtype=torch.float32)
         return tags
 

@@ -1,0 +1,107 @@
+"""Write docs/methods.md, all methods side by side, from measured facts and committed records; --check compares.
+
+python tools/methods_page.py [--check]
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.config.catalogue import MethodFacts, method_facts, method_names
+from bench.config.folders import shipped_configs
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "methods.md"
+FACTS = shipped_configs() / "method-facts.json"
+BOARD = ROOT / "results" / "reference" / "all-methods" / "tables" / "leaderboard.csv"
+NOT_MEASURED = "not measured"
+HEAD = """# All methods side by side
+
+Measured, not claimed. `share kept` is the mean weight of an image's own label over many steps on scikit-learn's digits
+(with its standard error). `label test` mixes black with white images and gives the largest distance between an image's
+mean brightness and the weight of the white label: 0 where labels follow the pixels, more where the definition takes
+labels from elsewhere (attention, class activation maps) or mixes more than two images; `-` where nothing is mixed in
+pixel space. `passes` counts images through the network and its copies in one step, as a multiple of the batch.
+`python tools/method_facts.py` measures these three. `time / erm` is the step time as a ratio to plain training with its
+95 % interval, from the records in `results/reference/all-methods`; ratios hold for that machine and network.
+
+"""
+
+
+def page(facts: dict[str, Any], board: dict[str, dict[str, str]]) -> str:
+    """The page as Markdown."""
+    lines = [
+        "| method | family | published | mixes | share kept % | label test | passes | time / erm [95 %] | proved by |",
+        "|:--|:--|:--|:--|--:|--:|--:|--:|:--|",
+    ]
+    for name in method_names():
+        one = method_facts(name)
+        cells = [
+            f"[{one.title}](methods/{name}.md)", one.family, one.venue or "-", one.mixes, *measured(facts.get(name)),
+            ratio(board.get(name)), one.proved or "nothing yet",
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def measured(facts: dict[str, Any] | None) -> tuple[str, str, str]:
+    """Share kept, label test and passes as text."""
+    if facts is None:
+        return NOT_MEASURED, NOT_MEASURED, NOT_MEASURED
+    gap = facts["label_gap"]
+    return share_text(facts), "-" if gap is None else f"{gap:.3f}", f"{facts['passes']:g}"
+
+
+def share_text(facts: dict[str, Any]) -> str:
+    """ "50.1 +- 0.2", in percent; "-" for what does not mix."""
+    share = facts["share_kept"]
+    return "-" if share is None else f"{100 * share['mean']:.1f} +- {100 * share['standard_error']:.1f}"
+
+
+def ratio(row: dict[str, str] | None) -> str:
+    """The step time ratio with its interval."""
+    if row is None or not row["ratio"]:
+        return NOT_MEASURED
+    interval = f" [{float(row['ratio_low']):.2f}, {float(row['ratio_high']):.2f}]" if row["ratio_low"] else ""
+    return f"{float(row['ratio']):.2f}{interval}"
+
+
+def read_facts() -> dict[str, Any]:
+    """The measured facts by implementation."""
+    return json.loads(FACTS.read_text(encoding="utf-8")) if FACTS.is_file() else {}
+
+
+def read_board() -> dict[str, dict[str, str]]:
+    """The leaderboard's rows by method; none where there are no records yet."""
+    if not BOARD.is_file():
+        return {}
+    with BOARD.open(encoding="utf-8", newline="") as file:
+        return {row["method"]: row for row in csv.DictReader(file)}
+
+
+def unmeasured(facts: dict[str, Any]) -> list[MethodFacts]:
+    """Methods that nobody has measured."""
+    return [method_facts(name) for name in method_names() if name not in facts]
+
+
+def main(arguments: list[str]) -> int:
+    """0 when the page is (or now is) current, 1 when --check finds it is not or a method is not measured."""
+    facts = read_facts()
+    made = page(facts, read_board())
+    if "--check" in arguments:
+        current = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == made
+        if not current:
+            print(f"{PAGE}: is not what the measured facts and the records give; run `make cards`", file=sys.stderr)
+        for one in unmeasured(facts):
+            print(f"{one.path}: not measured; run `python tools/method_facts.py {one.name}`", file=sys.stderr)
+        return int(not current or bool(unmeasured(facts)))
+    PAGE.write_text(made, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
