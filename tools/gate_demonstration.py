@@ -4,7 +4,7 @@ Works on a clone of this checkout's last commit. Makes a baseline of ten seeds o
 sends thirty trees through `mixbench gate accuracy --run`, each with five seeds of its own: ten unchanged ones, ten in
 which one method file swaps lam and 1 - lam in its loss, ten in which CutMix keeps the lam that it drew although its
 box was clipped. Everything lies in FOLDER and is done once: stopped, the tool goes on where it was. About 140 runs of
-4 CPU seconds. --publish copies the baseline to results/baselines, the outcome to results/reference, and writes the
+6 CPU seconds. --publish copies the baseline to results/baselines, the outcome to results/reference, and writes the
 tables of docs/gate.md.
 
 All trees share one store of records. A run counts for a tree only if its source digest is the tree's, so unchanged
