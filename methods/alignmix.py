@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.api import Backbone, Batch, BatchShape, Draws, FeatureMap, Loss, Method, Task, mixed_loss
-from methods.ops.alignment import carry_to_first, carry_to_second, cosine_cost, squared_l2_cost
+from methods.ops.alignment import carry_to_first, carry_to_second, cosine_cost, partners, squared_l2_cost
 from methods.ops.decoder import Decoder
 from methods.ops.keys import Key
 from methods.ops.mixing import draw_lam, draw_permutation, mix
@@ -148,19 +148,20 @@ class AlignMix(Method):
     def mix_features(self, features: FeatureMap, branch: str, permutation: Tensor, lam: Tensor) -> FeatureMap:
         """A batch's maps mixed with those of its permutation, in the features' own dtype.
 
-        branch: "to_first" or "to_second". permutation: (B,) int64. lam: () float32 in [0, 1].
+        branch: "to_first" or "to_second". permutation: (B,) int64. lam: () float32 in [0, 1]. The result lies in memory
+        as the features do; maps in channels_last are worked on without a copy.
         """
         spatial, prefix = features
         with torch.autocast(spatial.device.type, enabled=False):
             first = spatial.flatten(2).float()
-            second = first[permutation]
+            second = partners(first, permutation)
             if self.aligned:
                 assignment = self.assignment(first, second)
                 if branch == TO_FIRST:
                     second = carry_to_first(second, assignment)
                 else:
                     first = carry_to_second(first, assignment)
-            mixed = mix(first, second, lam).to(spatial.dtype).reshape(spatial.shape)
+            mixed = torch.lerp(second, first, lam).to(spatial.dtype).reshape(spatial.shape)
         return FeatureMap(mixed, None if prefix is None else mix(prefix, prefix[permutation], lam))
 
     @torch.no_grad()

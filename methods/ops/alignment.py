@@ -16,7 +16,7 @@ def squared_l2_cost(first: Tensor, second: Tensor) -> Tensor:
     """
     a, b = first.double(), second.double()
     square = a.square().sum(1).unsqueeze(2) + b.square().sum(1).unsqueeze(1)
-    return (square - 2 * torch.bmm(a.transpose(1, 2), b)).clamp(min=0).float()
+    return torch.baddbmm(square, a.transpose(1, 2), b, alpha=-2).clamp(min=0).float()
 
 
 def cosine_cost(first: Tensor, second: Tensor) -> Tensor:
@@ -28,17 +28,37 @@ def cosine_cost(first: Tensor, second: Tensor) -> Tensor:
     return (1 - torch.bmm(a.transpose(1, 2), b)).clamp(min=0).float()
 
 
+def partners(maps: Tensor, permutation: Tensor) -> Tensor:
+    """maps[permutation] in the memory layout of `maps` (B, C, n); permutation (B,) int64.
+
+    `index_select`, because the gradient of indexing sorts the indices on a GPU.
+    """
+    if _channels_are_last(maps):
+        return maps.transpose(1, 2).index_select(0, permutation).transpose(1, 2)
+    return maps.index_select(0, permutation)
+
+
 def carry_to_first(second: Tensor, assignment: Tensor) -> Tensor:
     """A' R^T: each position of the first map gets the features of the second map's positions that match it.
 
-    second (B, C, m); assignment (B, n, m), rows for positions of the first map, of row sum about 1. Returns (B, C, n).
+    second (B, C, m); assignment (B, n, m), rows for positions of the first map, of row sum about 1. Returns (B, C, n),
+    in the memory layout of `second`: with the channels side by side where they are so there.
     """
+    if _channels_are_last(second):
+        return torch.bmm(assignment, second.transpose(1, 2)).transpose(1, 2)
     return torch.bmm(second, assignment.transpose(1, 2))
 
 
 def carry_to_second(first: Tensor, assignment: Tensor) -> Tensor:
     """A R: each position of the second map gets the features of the first map's positions that match it.
 
-    first (B, C, n); assignment (B, n, m) as in `carry_to_first`, of column sum about 1. Returns (B, C, m).
+    first (B, C, n); assignment (B, n, m) as in `carry_to_first`, of column sum about 1. Returns (B, C, m), in the memory
+    layout of `first`.
     """
+    if _channels_are_last(first):
+        return torch.bmm(assignment.transpose(1, 2), first.transpose(1, 2)).transpose(1, 2)
     return torch.bmm(first, assignment)
+
+
+def _channels_are_last(maps: Tensor) -> bool:
+    return maps.stride(1) == 1 and maps.shape[2] > 1

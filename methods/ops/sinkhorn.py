@@ -87,9 +87,7 @@ def choose_back_end(device: torch.device, n: int, m: int, asked: str = "auto") -
     mutates_args=(),
     schema="(Tensor cost, float epsilon, int iterations, str stopping, float tolerance, str back_end) -> Tensor",
 )
-def _sinkhorn(
-    cost: Tensor, epsilon: float, iterations: int, stopping: str, tolerance: float, back_end: str
-) -> Tensor:
+def _sinkhorn(cost: Tensor, epsilon: float, iterations: int, stopping: str, tolerance: float, back_end: str) -> Tensor:
     """One node for torch.compile, which would otherwise unroll the loop."""
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
         cost = cost.float()

@@ -38,7 +38,7 @@ def triton_plan(cost: Tensor, epsilon: float, iterations: int) -> Tensor:
     with torch.cuda.device(cost.device) if cost.is_cuda else contextlib.nullcontext():
         sinkhorn_kernel[(count,)](
             cost, plan, n, m, iterations, block_length(n, m), math.log2(math.e) / epsilon,
-            ROWS=rows, COLUMNS=columns, num_warps=warps,
+            ROWS=rows, COLUMNS=columns, num_warps=warps, enable_fp_fusion=True,
         )  # fmt: skip
     return plan
 
