@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from bench.stats import median, median_interval
@@ -19,17 +18,6 @@ def seconds_in_turns(candidates: Mapping[str, Callable[[], float]], rounds: int)
         for name in names[shift:] + names[:shift]:
             found[name].append(candidates[name]())
     return found
-
-
-def clocked(work: Callable[[], object]) -> Callable[[], float]:
-    """Seconds of a piece of work by the monotonic clock; for what runs on the CPU."""
-
-    def run() -> float:
-        started = time.perf_counter()
-        work()
-        return time.perf_counter() - started
-
-    return run
 
 
 def ratio_row(what: str, case: str, baseline: str, own: list[float], base: list[float], target: str = "") -> Row:
