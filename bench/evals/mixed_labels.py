@@ -57,6 +57,10 @@ class TaggingBackbone(nn.Module):
         """Tags for the images whose features were asked for last."""
         return self._tags(self._seen, True)
 
+    def attention(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Tags in place of logits, and the backbone's own attention."""
+        return self._tags(images, False), self.backbone.attention(images)[1]
+
     def _tags(self, images: Tensor, edited: bool) -> Tensor:
         first = sum(len(seen) for seen, _ in self.passes)
         self.passes.append((images.detach(), edited))
@@ -85,9 +89,10 @@ def labelled_step(
 ) -> Step:  # fmt: skip
     """One step of a method that is set up for `backbone`, its label weights read off the loss by its gradient.
 
-    images uint8 (B, C, H, W), labels (B,) int64. The loss is linear in what the criterion returns, so the derivative by
-    the criterion's value for one image and label is that label's weight. Draws come from `key` alone, but for the
-    partners where a `permutation` (B,) is given and the method draws one of that shape.
+    images uint8 (B, C, H, W), labels (B,) int64. The loss is linear in what the criterion returns, so the derivative
+    by the criterion's value for one image and label is that label's weight. Rows that the criterion is asked about
+    but that are not one image's logits (a teacher's, mixes of logits) count for no image. Draws come from `key`
+    alone, but for the partners where a `permutation` (B,) is given and the method draws one of that shape.
     """
     drawn = method.draw(key, BatchShape(*images.shape, progress=progress))
     tensors = {name: value.to(images.device) for name, value in drawn.tensors.items()}
@@ -101,7 +106,7 @@ def labelled_step(
 
     def criterion(logits: Tensor, wanted: Tensor) -> Tensor:
         value = torch.ones(len(logits), device=logits.device, requires_grad=True)
-        asked.append((logits[:, 0].detach().round().long(), wanted, value))
+        asked.append((_tagged(logits.detach()), wanted, value))
         return value.clone()
 
     tagging = TaggingBackbone(backbone)
@@ -117,8 +122,17 @@ def labelled_step(
     weights = torch.zeros(count, task.num_classes, device=images.device)
     for (rows, wanted, _), gradient in zip(asked, found, strict=True):
         if gradient is not None:
-            weights.index_put_((rows, wanted), gradient * len(images), accumulate=True)
+            known = rows >= 0
+            weights.index_put_((rows[known], wanted[known]), gradient[known] * len(images), accumulate=True)
     parts = weights.split([len(seen) for seen, _ in tagging.passes])
     passes = [Pass(seen, edited, part) for (seen, edited), part in zip(tagging.passes, parts, strict=True)]
     share = loss.parts.get("share_kept")
     return Step(passes, draws, None if share is None else float(share))
+
+
+def _tagged(logits: Tensor) -> Tensor:
+    """The number of the image that each row (B, K) tags, (B,) int64; -1 for what is no tag: another network's logits,
+    or a mix of several images' logits."""
+    tags = logits[:, 0]
+    known = (tags == tags.round()) & (tags >= 0) & (logits[:, 1:] == 0).all(1)
+    return torch.where(known, tags, -1.0).long()

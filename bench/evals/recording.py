@@ -33,6 +33,11 @@ class RecordingBackbone(nn.Module):
         self.passes.append(images.detach())
         return self.backbone.features(images, stage)
 
+    def attention(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and the class token's attention; a pass without edit too."""
+        self.passes.append(images.detach())
+        return self.backbone.attention(images)
+
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
