@@ -26,3 +26,19 @@ def _between(size: int, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
     source = ((places - start) * (size / (end - start)) - 0.5).clamp(0, size - 1)
     before = source.floor()
     return torch.stack([before, (before + 1).clamp(max=size - 1)]).long(), source - before
+
+
+def nearest_into(images: Tensor, box: Tensor) -> Tensor:
+    """As `shrunk_into`, but each pixel of the box is one pixel of the image: row floor(r * H / h) for row r of h rows.
+
+    An empty box gives a canvas of no meaning.
+    """
+    top, bottom, left, right = box.unbind()
+    rows = _nearest(images.shape[2], top, bottom)
+    columns = _nearest(images.shape[3], left, right)
+    return images[:, :, rows][..., columns]
+
+
+def _nearest(size: int, start: Tensor, end: Tensor) -> Tensor:
+    places = torch.arange(size, device=start.device) - start
+    return (places * size // (end - start).clamp(min=1)).clamp(0, size - 1)
