@@ -52,8 +52,8 @@ def carry_to_first(second: Tensor, assignment: Tensor) -> Tensor:
 def carry_to_second(first: Tensor, assignment: Tensor) -> Tensor:
     """A R: each position of the second map gets the features of the first map's positions that match it.
 
-    first (B, C, n); assignment (B, n, m) as in `carry_to_first`, of column sum about 1. Returns (B, C, m), in the memory
-    layout of `first`.
+    first (B, C, n); assignment (B, n, m) as in `carry_to_first`, of column sum about 1. Returns (B, C, m), in the
+    memory layout of `first`.
     """
     if _channels_are_last(first):
         return torch.bmm(assignment.transpose(1, 2), first.transpose(1, 2)).transpose(1, 2)

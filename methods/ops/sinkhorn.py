@@ -91,6 +91,8 @@ def _sinkhorn(cost: Tensor, epsilon: float, iterations: int, stopping: str, tole
     """One node for torch.compile, which would otherwise unroll the loop."""
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
         cost = cost.float()
+        if not len(cost):
+            return torch.empty_like(cost)
         if stopping != "fixed":
             return log_plan_loop(cost, epsilon, iterations, stopping, tolerance)
         chosen = choose_back_end(cost.device, cost.shape[1], cost.shape[2], back_end)

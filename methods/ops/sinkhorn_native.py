@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 log = logging.getLogger("mixbench.sinkhorn")

