@@ -36,9 +36,9 @@ class AutoMix(LearnedMixingMethod):
     stochastic depth are off in it. The block is trained with the protocol's optimiser; the code's CIFAR files end its
     cosine at half the learning rate.
 
-    Traps: the label weight is lam, not the mask's mean: `mask_share` in the record says what share the mask kept. Per
-    step two passes and backward passes through the network, one forward pass through the teacher up to the stage
-    and one whole pass with a backward pass to the pixels: about three times plain training, and twice its memory.
+    Traps: the label weight is lam, not the mask's mean: `mask_share` in the record says what share the mask kept. Each
+    step has two passes and backward passes through the network, and through the teacher a forward pass up to the stage
+    and a whole pass with a backward pass to the pixels.
     """
 
     title = "AutoMix"

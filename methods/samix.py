@@ -29,7 +29,7 @@ class SAMix(LearnedMixingMethod):
     local and a global loss is not in that configuration and is left out too.
 
     Traps: the label weight is lam, not the mask's mean: `mask_share` in the record says what share the mask kept. The
-    cost is AutoMix's: about three times plain training, and twice its memory.
+    passes of a step are AutoMix's.
     """
 
     title = "SAMix"
