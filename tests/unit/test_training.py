@@ -11,7 +11,8 @@ from bench.data.open import open_data
 from bench.run.build import build_method
 from bench.spec import BackboneSpec, DataSpec, Labels, MethodSpec, ProtocolSpec, Spec
 from bench.train.checkpoint import load_checkpoint, save_checkpoint
-from bench.train.training import Diverged, RunningMeans, Skipped, Training
+from bench.train.means import RunningMeans
+from bench.train.training import Diverged, Skipped, Training
 
 CPU = torch.device("cpu")
 DATA = DataSpec(source="digits", resolution=32, channels=1, mean=(0.3,), std=(0.38,), train_per_class=3, digest=None)
