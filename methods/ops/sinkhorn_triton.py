@@ -9,6 +9,7 @@ import contextlib
 import importlib.util
 import math
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +37,8 @@ def triton_plan(cost: Tensor, epsilon: float, iterations: int) -> Tensor:
     rows, columns = _power_of_two(n), _power_of_two(m)
     warps = min(MOST_WARPS, max(1, rows * columns // ENTRIES_A_WARP))
     with torch.cuda.device(cost.device) if cost.is_cuda else contextlib.nullcontext():
-        sinkhorn_kernel[(count,)](
+        launch: Any = sinkhorn_kernel[(count,)]
+        launch(
             cost, plan, n, m, iterations, block_length(n, m), math.log2(math.e) / epsilon,
             ROWS=rows, COLUMNS=columns, num_warps=warps, enable_fp_fusion=True,
         )  # fmt: skip

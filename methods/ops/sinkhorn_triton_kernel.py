@@ -1,5 +1,8 @@
 """The Triton kernel itself, apart because importing it needs Triton."""
 
+# Triton has no types for its own language.
+# pyright: reportCallIssue=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import triton
