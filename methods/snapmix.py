@@ -105,7 +105,7 @@ class SnapMix(Method):
         """Maps of one position, and networks whose logits do not depend on the positions of the last map."""
         device = next(iter(backbone.parameters())).device
         images = torch.linspace(-1, 1, 2 * torch.Size(task.input_shape).numel(), device=device)
-        with torch.random.fork_rng(), backbone.probe():
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), backbone.probe():
             labels = torch.zeros(2, dtype=torch.long, device=device)
             maps = class_maps(backbone, images.view(2, *task.input_shape), labels)
         if maps[0].numel() == 1:

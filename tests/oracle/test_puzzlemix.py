@@ -36,7 +36,7 @@ from tests.oracle.saliency_checks import check_mean_pixel_is_the_label, set_up, 
 KEYS = [Key("puzzlemix", number) for number in range(6)]
 SETTINGS = {"labels": 3, "beta": 1.2, "gamma": 0.5, "eta": 0.2}
 ITERATIONS = 120
-WITHIN = 1e-2
+WITHIN = 1e-3
 
 
 def energies(count: int, side: int, labels: int, seed: int) -> Energy:
@@ -61,7 +61,7 @@ def energies(count: int, side: int, labels: int, seed: int) -> Energy:
     return Energy(*(torch.cat(parts) for parts in zip(*every, strict=True)))
 
 
-def check_within_one_percent(energy: Energy, exact: Callable[..., float]) -> None:
+def check_within_a_thousandth(energy: Energy, exact: Callable[..., float]) -> None:
     reached = grid_energy(label_grid(*energy, ITERATIONS), *energy).double().numpy()
     for number, value in enumerate(reached):
         least = exact(*as_arrays(*(part[number] for part in energy)))
@@ -74,23 +74,23 @@ def by_enumeration(*arrays: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("side", "labels"), [(2, 2), (2, 3), (3, 3), (4, 2)])
-def test_energy_is_within_one_percent_of_all_masks(side: int, labels: int) -> None:
-    check_within_one_percent(energies(4, side, labels, side), by_enumeration)
+def test_energy_is_within_a_thousandth_of_all_masks(side: int, labels: int) -> None:
+    check_within_a_thousandth(energies(4, side, labels, side), by_enumeration)
 
 
 @pytest.mark.parametrize("side", [4, 8, 16])
-def test_energy_of_two_labels_is_within_one_percent_of_the_smallest_cut(side: int) -> None:
-    check_within_one_percent(energies(8, side, 2, side), least_by_maximum_flow)
+def test_energy_of_two_labels_is_within_a_thousandth_of_the_smallest_cut(side: int) -> None:
+    check_within_a_thousandth(energies(8, side, 2, side), least_by_maximum_flow)
 
 
 @pytest.mark.parametrize(("side", "count"), [(8, 5), (16, 3)])
-def test_energy_of_three_labels_is_within_one_percent_of_the_linear_program(side: int, count: int) -> None:
-    check_within_one_percent(energies(count, side, 3, side), least_by_linear_program)
+def test_energy_of_three_labels_is_within_a_thousandth_of_the_linear_program(side: int, count: int) -> None:
+    check_within_a_thousandth(energies(count, side, 3, side), least_by_linear_program)
 
 
 @settings(max_examples=12, deadline=None, database=None, derandomize=True)
 @given(st.integers(1, 3), st.integers(1, 3), st.sampled_from([2, 3]), st.floats(0.01, 3), st.integers(0, 10**6))
-def test_random_grids_are_within_one_percent_of_all_labellings(
+def test_random_grids_are_within_a_thousandth_of_all_labellings(
     height: int, width: int, labels: int, strength: float, seed: int
 ) -> None:
     generator = np.random.default_rng(seed)
@@ -98,7 +98,9 @@ def test_random_grids_are_within_one_percent_of_all_labellings(
     slopes = np.sort(generator.normal(size=(labels - 1, 1, height, width)), axis=0)
     unary = np.stack([first, *(first + slopes[:k].sum(0) for k in range(1, labels))], -1) + 2 * labels
     down, right = (strength * generator.random(shape) for shape in ((1, height - 1, width), (1, height, width - 1)))
-    check_within_one_percent(Energy(*(torch.from_numpy(part).float() for part in (unary, down, right))), by_enumeration)
+    check_within_a_thousandth(
+        Energy(*(torch.from_numpy(part).float() for part in (unary, down, right))), by_enumeration
+    )
 
 
 def test_other_numbers_of_labels_are_refused() -> None:
