@@ -82,7 +82,7 @@ def _point(session: SpeedSession, cell: str) -> tuple[int, float] | None:
 
 def _rows(cell: Cell, axis: str, value: float, group: list[SpeedSession]) -> list[Record]:
     by_label = {row.labels.method: row for row in cell.rows}
-    arms = {str(line.get("label")): arm for one in group for arm, line in one.arms.items() if not line.get("twin_of")}
+    arms = {str(line.get("label")): arm for one in group for arm, line in one.arms.items()}
     base = timing(arms[label], group) if cell.base and (label := cell.base.labels.method) in arms else None
     noise = noise_floor(twins(group))
     made: list[Record] = []

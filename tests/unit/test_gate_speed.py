@@ -107,10 +107,11 @@ def test_an_a_a_pair_that_differs_widens_the_limit(tmp_path):
     assert twin_noise(found) == pytest.approx(expected)
     assert twin_noise([one for one in found if not one.arms]) == 0.0
     assert 3 * expected > 1.75 / 1.5 - 1
-    row = answer(tmp_path, stored)
-    assert row.verdict != "regression"
+    assert answer(tmp_path, stored).verdict != "regression"
     session(tmp_path, "elsewhere", 1.75, seed=30, twin=3.0, hardware="Another")
-    assert answer(tmp_path, stored) == row
+    candidates = [candidate_of([spec], [None], reference=ERM.arm) for spec in (ERM, MIXUP)]
+    _, words = compare_speed([stored], candidates, Store(tmp_path).sessions())
+    assert words == f"{300 * expected:.1f} % slower on {HERE}"
 
 
 def test_noise_between_sessions_widens_the_limit(tmp_path):
