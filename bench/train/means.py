@@ -26,9 +26,9 @@ class RunningMeans:
                 self._counts[name] = 0
             self._counts[name] += 1
         # sums have memory of their own, since a CUDA graph writes its next result into that of the values
-        torch._foreach_add_(
-            [self._sums[name] for name in scalars], [value.detach().float() for value in scalars.values()]
-        )
+        sums = [self._sums[name] for name in scalars]
+        values = [value.detach().float() for value in scalars.values()]
+        torch._foreach_add_(sums, values)  # pyright: ignore[reportPrivateImportUsage]
 
     def values(self) -> dict[str, float]:
         """The means so far; waits for the device, once."""
