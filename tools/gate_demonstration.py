@@ -5,7 +5,7 @@ sends thirty trees through `mixbench gate accuracy --run`, each with five seeds 
 which one method file swaps lam and 1 - lam in its loss, ten in which CutMix keeps the lam that it drew although its
 box was clipped. Everything lies in FOLDER and is done once: stopped, the tool goes on where it was. About 140 runs of
 6 CPU seconds. --publish copies the baseline to results/baselines, the outcome to results/reference, and writes the
-tables of docs/gate.md.
+tables of docs/gate.md; with --collect it does so with the answers that there are, and the tables tell how many.
 
 All trees share one store of records. A run counts for a tree only if its source digest is the tree's, so unchanged
 methods of a faulty tree, whose digests are those of the clone, are not trained again.
@@ -19,6 +19,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +27,11 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-from tools.gate_demonstration_tables import BASELINE, OUTCOME, PAGE, collected, with_tables  # noqa: E402
+from tools.gate_demonstration_tables import BASELINE, LAST_LOOK, OUTCOME, PAGE, PLANNED, SUBTLE, collected, with_tables  # noqa: E402
 
 SUITE = "docs/examples/gate-digits.yaml"
 METHODS = ("erm", "mixup", "cutmix")
 BASE_SEEDS = 10
-TREES = 10
-"""Trees of each kind."""
-NEW_SEEDS = 5
 MARGIN = 2
 MACHINE = ("--device", "cpu", "--workers", "1", "--threads", "1")
 DIGESTS = """
@@ -59,7 +57,7 @@ _SWAP = (("batch.labels, permutation, lam)", "batch.labels, permutation, 1 - lam
 FAULTS = {
     "swapped mixup": Fault("mixup", _SWAP),
     "swapped cutmix": Fault("cutmix", _SWAP),
-    "unclipped cutmix": Fault(
+    SUBTLE: Fault(
         "cutmix",
         (
             ('tensors={"box": box,', 'tensors={"lam": draw_lam(key, self.alpha), "box": box,'),
@@ -80,16 +78,16 @@ class Study:
     @property
     def seeds(self) -> list[int]:
         """The five seeds that the gate may use, in order."""
-        first = BASE_SEEDS + NEW_SEEDS * self.number
-        return list(range(first, first + NEW_SEEDS))
+        first = BASE_SEEDS + LAST_LOOK * self.number
+        return list(range(first, first + LAST_LOOK))
 
 
 def studies() -> list[Study]:
     """All thirty; the method whose lam is swapped goes round."""
     return [
         Study(name, number)
-        for number in range(TREES)
-        for name in ("unchanged", SWAPPED[number % len(SWAPPED)], "unclipped cutmix")
+        for number in range(PLANNED)
+        for name in ("unchanged", SWAPPED[number % len(SWAPPED)], SUBTLE)
     ]
 
 
@@ -146,9 +144,13 @@ class Demonstration:
             "--margin", str(MARGIN), "--reason", "ten seeds of the example suite, for the demonstration of the gate",
         )  # fmt: skip
 
+    def answer(self, study: Study) -> Path:
+        """Where the gate's answer about a tree lies."""
+        return self.folder / "outcomes" / f"{study.number:02d}-{study.name.replace(' ', '-')}.json"
+
     def gate(self, study: Study) -> dict[str, Any]:
         """The gate's answer, from the file where it is there already."""
-        path = self.folder / "outcomes" / f"{study.number:02d}-{study.name.replace(' ', '-')}.json"
+        path = self.answer(study)
         if not path.is_file():
             partial = path.with_suffix(".partial")
             self.mixbench(
@@ -202,12 +204,17 @@ def carry_out(work: Demonstration) -> Iterator[str]:
     work.train("unchanged", METHODS, first_seeds("unchanged"))
     for name, fault in FAULTS.items():
         work.train(name, [fault.method], first_seeds(name))
-    yield "first seeds trained"
-    for study in studies():
-        yield f"{study.number} {study.name}: {work.gate(study)['verdict']}"
-    subtle = [seed for study in studies() if study.name == "unclipped cutmix" for seed in study.seeds]
-    work.train("unclipped cutmix", ["cutmix"], subtle)
+        if name in SWAPPED:
+            yield from _through_the_gate(work, [study for study in studies() if study.name == name])
+    yield from _through_the_gate(work, [study for study in studies() if study.name not in SWAPPED])
+    subtle = [seed for study in studies() if study.name == SUBTLE for seed in study.seeds]
+    work.train(SUBTLE, [FAULTS[SUBTLE].method], subtle)
     yield "all seeds of the subtle fault trained, to measure what it costs"
+
+
+def _through_the_gate(work: Demonstration, chosen: Sequence[Study]) -> Iterator[str]:
+    for study in chosen:
+        yield f"{study.number} {study.name}: {work.gate(study)['verdict']}"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -215,14 +222,17 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", maxsplit=1)[0])
     parser.add_argument("folder", type=Path, help="where clones, records and answers go; outside this checkout")
     parser.add_argument("--publish", action="store_true", help="write baseline, outcome and tables into this checkout")
+    parser.add_argument("--collect", action="store_true", help="train nothing, take the answers that are there")
     options = parser.parse_args(arguments)
     work = Demonstration(options.folder.resolve())
     (work.folder / "outcomes").mkdir(parents=True, exist_ok=True)
-    for line in carry_out(work):
+    for line in carry_out(work) if not options.collect else ():
         print(line, flush=True)
-    answers = [(study.name, study.seeds, work.gate(study)) for study in studies()]
+    answers = [(study.name, study.seeds, work.gate(study)) for study in studies() if work.answer(study).is_file()]
     digests = {name: work.digests(name) for name in ("unchanged", *FAULTS)}
-    made = collected(work.folder, answers, digests, {name: fault.method for name, fault in FAULTS.items()})
+    changed = {name: fault.method for name, fault in FAULTS.items()}
+    counts = Counter(study.name for study in studies())
+    made = collected(work.folder, answers, digests, changed, {name: counts[name] for name in digests})
     path = OUTCOME if options.publish else work.folder / "outcome.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(made, indent=1, allow_nan=False) + "\n", encoding="utf-8")

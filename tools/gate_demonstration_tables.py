@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.gate.baseline import read_baseline
-from bench.gate.decision import PASS, REGRESSION, decide
+from bench.gate.decision import PASS, REGRESSION, RULE, decide
 from bench.gate.measures import accuracy
 from bench.gate.power import baseline_power
 from bench.records import RunRecord, Store
@@ -24,6 +24,10 @@ PAGE = ROOT / "docs" / "gate.md"
 BASELINE = ROOT / "results" / "baselines" / "digits.json"
 OUTCOME = ROOT / "results" / "reference" / "gate-demonstration" / "outcome.json"
 SUBTLE = "unclipped cutmix"
+PLANNED = 10
+"""Trees of each kind."""
+LAST_LOOK = RULE.looks[-1]
+SEEDS_OF_A_KIND = PLANNED * LAST_LOOK
 VERDICTS = ("pass", "regression", "inconclusive")
 ROW_FIELDS = ("method", "verdict", "reason", "before", "after", "change", "low", "high", "p", "n_before", "n_after")
 PROVENANCE = ("git_commit", "python", "platform", "packages", "torch_build", "processor", "threads")
@@ -33,12 +37,12 @@ Values = dict[str, dict[int, float]]
 
 def collected(
     folder: Path, answers: Sequence[tuple[str, list[int], dict[str, Any]]], digests: dict[str, dict[str, str]],
-    changed: dict[str, str],
+    changed: dict[str, str], planned: dict[str, int],
 ) -> dict[str, Any]:  # fmt: skip
     """The outcome: verdicts, all runs, what each fault costs, and how often the rule should have found the subtle one.
 
     answers: name of the tree, its seeds, and the gate's JSON. digests: of each tree's methods. changed: by fault the
-    method that it changes. Runs are told apart by their source digests.
+    method that it changes. planned: by tree how many studies. Runs are told apart by their source digests.
     """
     records = [record for record in Store(folder / "results" / "records").runs() for record in _all(folder, record)]
     base = [record for record in Store(folder / "baseline" / "records").runs() if record.status == "ok"]
@@ -49,12 +53,15 @@ def collected(
     powers = baseline_power(stored.accuracy)
     spreads = {power.entry.labels.method: power.spread for power in powers}
     studies = [_study(name, seeds, changed.get(name, ""), answer) for name, seeds, answer in answers]
-    firsts = {study["seeds"][0] for study in studies if study["tree"] == "unchanged"}
     healthy = {
-        method: [*values.values(), *(value for seed, value in runs["unchanged"][method].items() if seed in firsts)]
+        method: [*values.values(), *_whatever_came_out(runs["unchanged"][method])]
         for method, values in runs["baseline"].items()
     }
-    effects = {fault: _effect(healthy[method], runs[fault][method]) for fault, method in changed.items()}
+    effects = {
+        fault: _effect(healthy[method], chosen)
+        for fault, method in changed.items()
+        if len(chosen := _whatever_came_out(runs[fault][method])) > 1
+    }
     margin = stored.margins.accuracy
     return {
         "kind": "mixbench gate demonstration",
@@ -71,10 +78,11 @@ def collected(
             }
             for power in powers
         },
+        "planned": planned,
         "studies": studies,
         "runs": runs,
         "effects": effects,
-        "expected": _expected(runs["baseline"], healthy, spreads, effects[SUBTLE], changed[SUBTLE], margin),
+        "expected": _expected(runs["baseline"], healthy, spreads, effects.get(SUBTLE), changed[SUBTLE], margin),
     }
 
 
@@ -100,9 +108,14 @@ def _study(name: str, seeds: list[int], changed: str, answer: dict[str, Any]) ->
             "exit_code": answer["exit_code"], "rows": rows, "mean": mean}  # fmt: skip
 
 
-def _effect(healthy: Sequence[float], faulty: dict[int, float]) -> dict[str, Any]:
-    """What a fault costs, from runs that were trained whatever the gate said: Welch's standard error."""
-    values = list(faulty.values())
+def _whatever_came_out(faulty: dict[int, float]) -> list[float]:
+    """Values of the runs whose training did not hang on a verdict: all where none is missing, else the first looks'."""
+    complete = len(faulty) == SEEDS_OF_A_KIND
+    return [value for seed, value in faulty.items() if complete or seed % LAST_LOOK == 0]
+
+
+def _effect(healthy: Sequence[float], values: Sequence[float]) -> dict[str, Any]:
+    """What a fault costs, with Welch's standard error."""
     error = math.sqrt(statistics.variance(healthy) / len(healthy) + statistics.variance(values) / len(values))
     return {
         "healthy": statistics.fmean(healthy), "healthy_runs": len(healthy), "faulty": statistics.fmean(values),
@@ -112,8 +125,8 @@ def _effect(healthy: Sequence[float], faulty: dict[int, float]) -> dict[str, Any
 
 
 def _expected(
-    base: Values, healthy: dict[str, list[float]], spreads: dict[str, float], effect: dict[str, Any], method: str,
-    margin: float,
+    base: Values, healthy: dict[str, list[float]], spreads: dict[str, float], effect: dict[str, Any] | None,
+    method: str, margin: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Shares of studies that pass, regress or stay open, simulated through the rule itself.
 
@@ -121,12 +134,11 @@ def _expected(
     compared with the one that was made. drop: by how many points the method's row is really worse.
     """
     pooled = math.sqrt(statistics.fmean(spread**2 for spread in spreads.values()))
-    drops = {
-        "no change": 0.0,
-        "measured": -effect["change"],
-        "two errors less": -effect["change"] - 2 * effect["standard_error"],
-        "two errors more": -effect["change"] + 2 * effect["standard_error"],
-    }
+    drops = {"no change": 0.0}
+    if effect is not None:
+        drops["measured"] = -effect["change"]
+        drops["two errors less"] = -effect["change"] - 2 * effect["standard_error"]
+        drops["two errors more"] = -effect["change"] + 2 * effect["standard_error"]
     made: dict[str, Any] = {"spread": pooled}
     for name, drop in drops.items():
         found = simulate(Setting(round(pooled, 3), margin, len(base), round(drop, 3)))
@@ -156,20 +168,20 @@ def _against(base: Values, means: dict[str, float], spreads: dict[str, float], m
 
 def trees_table(outcome: dict[str, Any]) -> str:
     """Verdicts by kind of tree, and what each fault costs."""
-    heads = ["trees", "studies", "pass / regression / open", "changed row", "new seeds a row", "true change", "runs"]
+    heads = ["trees", "done", "pass / regression / open", "changed row", "new seeds a row", "true change", "runs"]
     lines = [_line(heads), _line(["---"] * len(heads))]
     by_tree: dict[str, list[dict[str, Any]]] = {}
-    for study in sorted(outcome["studies"], key=lambda study: list(outcome["source_digests"]).index(study["tree"])):
-        by_tree.setdefault(study["tree"], []).append(study)
+    for name in outcome["planned"]:
+        by_tree[name] = [study for study in outcome["studies"] if study["tree"] == name]
     for name, studies in by_tree.items():
         rows = [row for study in studies for row in study["rows"]]
         effect = outcome["effects"].get(name)
-        change = f"{effect['change']:+.2f} +- {effect['standard_error']:.2f}" if effect else "0"
+        change = f"{effect['change']:+.2f} +- {effect['standard_error']:.2f}" if effect else ""
         own = [row for study in studies for row in study["rows"] if row["method"] == study["changed"]]
         lines.append(
             _line(
-                [name, str(len(studies)), _counts(studies), _counts(own) if own else "",
-                 f"{statistics.fmean(row['n_after'] for row in rows):.1f}", change,
+                [name, f"{len(studies)} of {outcome['planned'][name]}", _counts(studies), _counts(own) if own else "",
+                 f"{statistics.fmean(row['n_after'] for row in rows):.1f}" if rows else "", change,
                  f"{effect['faulty_runs']} and {effect['healthy_runs']}" if effect else ""]
             )
         )  # fmt: skip
@@ -181,6 +193,8 @@ def expected_table(outcome: dict[str, Any]) -> str:
     lines = [_line(["in ten studies", "pass / regression / open"]), _line(["---"] * 2)]
     expected = outcome["expected"]
     for tree, key, words in (("unchanged", "no change", "unchanged"), (SUBTLE, "measured", SUBTLE)):
+        if key not in expected:
+            continue
         at = expected[key]
         told = "" if key == "no change" else f", drop {at['drop']:.2f}"
         lines.append(_line([f"{words}{told}: stated, every study with a baseline of its own", _tens(at["stated"])]))
@@ -191,7 +205,7 @@ def expected_table(outcome: dict[str, Any]) -> str:
                 words_end = f"{words}, drop {at['drop']:.2f} ({end}): expected with this one baseline"
                 lines.append(_line([words_end, _tens(at["this baseline"])]))
         found = [study for study in outcome["studies"] if study["tree"] == tree]
-        lines.append(_line([f"{words}: **found**", f"**{_counts(found)}**"]))
+        lines.append(_line([f"{words}: **found**, {len(found)} studies", f"**{_counts(found)}**"]))
     return "\n".join(lines)
 
 
