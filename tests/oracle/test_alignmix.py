@@ -166,14 +166,17 @@ def test_batch_is_not_changed_and_odd_and_single_batches_work() -> None:
         assert torch.equal(data.labels, before[1])
 
 
-def test_layout_of_the_maps_does_not_matter() -> None:
-    maps, drawn = uneven_maps(6, 8, 12, "layout").view(6, 8, 3, 4), draws(TO_SECOND)
+@pytest.mark.parametrize("branch", DIRECTIONS)
+def test_layout_of_the_maps_does_not_matter_and_is_kept(branch: str) -> None:
+    maps, drawn = uneven_maps(6, 8, 12, "layout").view(6, 8, 3, 4), draws(branch)
     method = AlignMix(epsilon=10.0)
     plain, last = (
-        method.mix_features(FeatureMap(m, None), TO_SECOND, drawn["permutation"], drawn["lam"]).spatial
+        method.mix_features(FeatureMap(m, None), branch, drawn["permutation"], drawn["lam"]).spatial
         for m in (maps, maps.contiguous(memory_format=torch.channels_last))
     )
     assert torch.allclose(plain, last, rtol=1e-5, atol=1e-6)
+    assert plain.is_contiguous()
+    assert last.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("stopping", ["fixed", "tolerance", "official"])
