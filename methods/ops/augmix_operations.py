@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.ops.affine import affine_bilinear, shift
-from methods.ops.augmix_plan import WARPED_KINDS
+from methods.ops.augmix_plan import WARPED_KINDS, counts_of
 from methods.ops.tone_curves import autocontrast, cut, equalize
 
 CACHED_VALUES = 2**16
@@ -25,7 +25,7 @@ WARPS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
 
 def run_chains(images: Tensor, draws: Mapping[str, Tensor], steps: int) -> Tensor:
     """The ends of all chains: (B, C, H, W) uint8 and a schedule of `augmix_plan.schedule` to (N, C, H, W) uint8."""
-    counts = [draws[f"counts{step}"].shape[1:] for step in range(steps)]
+    counts = [counts_of(draws, step) for step in range(steps)]
     matrices = iter(draws["matrices"].split([sum(count[:WARPED_KINDS]) for count in counts])) if steps else iter(())
     cuts = iter(draws["cuts"].split([count[-1] for count in counts])) if steps else iter(())
     done, end = len(images), len(images) + len(draws["sources"])

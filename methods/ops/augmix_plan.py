@@ -6,6 +6,7 @@ with matrices, tone curves and thresholds. Since the lists are made here, the de
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ equalize, cuts."""
 WARPED_KINDS = 4
 """The first of the kinds; they have matrices."""
 KINDS = 7
+COUNTS_A_SHAPE = 3
 LOWEST_LEVEL = 0.1
 FULL_LEVEL = 10
 """Levels are on a scale of 10: an operation at level 10 has its full strength."""
@@ -59,9 +61,9 @@ def schedule(plan: Plan, batch: int, height: int, width: int) -> dict[str, Tenso
     """The plan as tensors, for chains that start from image (chain index modulo batch) of this size in pixels.
 
     Rows are the images (B of them), then the results of the first step, then those of the second and so on; a step has
-    a row for each chain that is so deep, sorted by kind. "counts{s}" has no elements: its shape (0, n_1, ..., n_KINDS)
-    tells the rows of each kind in step s, so that no device is asked for a count. For the rows of all steps one after
-    the other: "sources" int64, the row to work on; "matrices" (w, 6) float64 of the warps; "cuts" (p, 2) uint8, the
+    a row for each chain that is so deep, sorted by kind. "counts{s}.{k}" have no elements: their shapes tell the rows of
+    each kind in step s (`counts_of`), so that no device is asked for a count. For the rows of all steps one after the
+    other: "sources" int64, the row to work on; "matrices" (w, 6) float64 of the warps; "cuts" (p, 2) uint8, the
     bits to keep as a mask and the highest level not to invert. And "results" (N,) int64: the row of each chain's end.
     """
     row = np.arange(len(plan.depth)) % batch
@@ -74,7 +76,7 @@ def schedule(plan: Plan, batch: int, height: int, width: int) -> dict[str, Tenso
         chains = active[np.argsort(kind, kind="stable")]
         counts = np.bincount(kind, minlength=KINDS)
         warped, cut = chains[: counts[:WARPED_KINDS].sum()], chains[len(chains) - counts[-1] :]
-        tensors[f"counts{step}"] = torch.empty(0, *counts.tolist())
+        tensors |= counts_as_shapes(step, counts.tolist())
         sources.append(row[chains])
         matrices.append(warp_matrices(operation[warped], level[warped] * sign[warped], height, width))
         cuts.append(cut_settings(operation[cut], level[cut]))
@@ -83,6 +85,18 @@ def schedule(plan: Plan, batch: int, height: int, width: int) -> dict[str, Tenso
     whole = {"sources": sources, "matrices": matrices, "cuts": cuts}
     joined = {name: torch.from_numpy(np.concatenate(parts)) for name, parts in whole.items()}
     return {**tensors, **joined, "results": torch.from_numpy(row)}
+
+
+def counts_as_shapes(step: int, counts: Sequence[int]) -> dict[str, Tensor]:
+    """Counts below 2**21 as shapes (0, n, n, n) of empty tensors: more in one shape would overflow its strides."""
+    groups = [counts[first : first + COUNTS_A_SHAPE] for first in range(0, len(counts), COUNTS_A_SHAPE)]
+    return {f"counts{step}.{number}": torch.empty(0, *group) for number, group in enumerate(groups)}
+
+
+def counts_of(draws: Mapping[str, Tensor], step: int) -> tuple[int, ...]:
+    """The rows of each kind in a step, KINDS of them."""
+    groups = range(-(-KINDS // COUNTS_A_SHAPE))
+    return tuple(count for number in groups for count in draws[f"counts{step}.{number}"].shape[1:])
 
 
 def warp_matrices(

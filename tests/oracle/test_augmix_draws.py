@@ -9,7 +9,7 @@ from scipy import stats
 
 from methods.api import BatchShape
 from methods.augmix import AugMix
-from methods.ops.augmix_plan import OPERATIONS, draw_plan
+from methods.ops.augmix_plan import OPERATIONS, counts_of, draw_plan
 from methods.ops.keys import Key
 from tests.oracle.pil_operations import NAMES
 
@@ -60,3 +60,10 @@ def test_draws_depend_on_the_key_alone() -> None:
     first, again, other = (AugMix().draw(Key(number), SHAPE) for number in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first.tensors)
     assert not torch.equal(first["m"], other["m"])
+
+
+def test_large_batches_can_be_drawn() -> None:
+    draws = AugMix().draw(Key("large"), BatchShape(2048, 3, 32, 32))
+    counts = [counts_of(draws.tensors, step) for step in range(3)]
+    assert sum(counts[0]) == 2 * 3 * 2048
+    assert sum(map(sum, counts)) == len(draws["sources"])
