@@ -61,9 +61,9 @@ def schedule(plan: Plan, batch: int, height: int, width: int) -> dict[str, Tenso
     """The plan as tensors, for chains that start from image (chain index modulo batch) of this size in pixels.
 
     Rows are the images (B of them), then the results of the first step, then those of the second and so on; a step has
-    a row for each chain that is so deep, sorted by kind. "counts{s}.{k}" have no elements: their shapes tell the rows of
-    each kind in step s (`counts_of`), so that no device is asked for a count. For the rows of all steps one after the
-    other: "sources" int64, the row to work on; "matrices" (w, 6) float64 of the warps; "cuts" (p, 2) uint8, the
+    a row for each chain that is so deep, sorted by kind. "counts{s}.{k}" have no elements: their shapes tell the rows
+    of each kind in step s (`counts_of`), so that no device is asked for a count. For the rows of all steps one after
+    the other: "sources" int64, the row to work on; "matrices" (w, 6) float64 of the warps; "cuts" (p, 2) uint8, the
     bits to keep as a mask and the highest level not to invert. And "results" (N,) int64: the row of each chain's end.
     """
     row = np.arange(len(plan.depth)) % batch
