@@ -146,6 +146,14 @@ def test_released_grid_replaces_112_of_196_tokens() -> None:
     assert len({tuple(mask.flatten().tolist()) for mask in masks}) == 100
 
 
+def test_extra_tokens_scale_with_the_grid() -> None:
+    """64 tokens: half of them and 64 / 14 more, rounded."""
+    method = TokenMixOwnAttention(token_share=1.0)
+    method.token = 8
+    counts = [int(method.draw(Key(number), BatchShape(2, 3, 64, 64))["mask"].sum()) for number in range(100)]
+    assert max(counts) == 32 + 5
+
+
 def check_mean_pixel_is_the_mask(height: int, width: int) -> None:
     """Black and white images: the white share of the mix is the masked share of the pixels."""
     net = small_vit()
