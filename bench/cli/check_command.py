@@ -19,7 +19,8 @@ from bench.config.sections import resolve_method, resolve_section
 from bench.config.suite import expand_evals, load_suite
 from bench.errors import EXIT_BAD_INPUT, EXIT_FINE, EXIT_REGRESSION, BadInput
 from bench.evals.registry import read_arm
-from bench.records import Store, read_record
+from bench.records import TRAIN_FILE, Store, read_record, recorded_files
+from bench.records.kept import damage
 from bench.spec import MethodSpec, Spec
 
 Check = tuple[str, Callable[[], list[str]]]
@@ -129,6 +130,9 @@ def _records(store: Store) -> Iterator[Check]:
             for line in found.lines:
                 if path.name == "train.jsonl" and line["kind"] == "begin":
                     problems += _id_problems(line)
+        for name, digest in recorded_files(folder / TRAIN_FILE).items():
+            if damage(folder / name, digest) == "is damaged":
+                problems.append(f"{name}: is damaged (its digest is not the record's)")
         return problems
 
     if store.root.is_dir():

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from bench.errors import EXIT_BAD_INPUT, EXIT_FINE, EXIT_INTERRUPTED, BadInput
+from bench.errors import EXIT_BAD_INPUT, EXIT_FINE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, BadInput
 from bench.records.errors import StorageError
 
 RESULTS = Path("results/local")
@@ -25,8 +25,10 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except (BadInput, StorageError) as error:
-        print(f"mixbench: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
+        full = isinstance(error, StorageError) and error.full
+        more = "; what is finished is kept: make room and give the same command again" if full else ""
+        print(f"mixbench: {error}{more}", file=sys.stderr)
+        return EXIT_INCOMPLETE if full else EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("mixbench: interrupted; finished work is kept and the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED

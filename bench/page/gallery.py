@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from bench.records.errors import StorageError
 from bench.report import Tables
 from bench.report.study import Cell, Row
 from bench.run.build import evaluation_method
-from bench.run.finished import load_trained
+from bench.run.finished import load_trained, trained_method
 from bench.spec import DataSpec, Spec
 from methods.api import Draws
 
@@ -80,11 +81,16 @@ def _strip(row: Row, first: Spec, splits: Splits, images: Tensor, labels: Tensor
     if spec is None:
         return Strip(row.name, [], "no record of it")
     spec = spec.model_copy(update={"data": first.data})
-    backbone, trained = _network(row, spec, splits)
+    backbone, folder = _network(row, spec, splits)
+    classes = splits.facts.num_classes
     try:
-        method = evaluation_method(spec, backbone, splits.facts.num_classes)
-        reason = "trained elsewhere" if method is None else method.skip(backbone, method.task)
-    except BadInput as error:
+        if folder is None:
+            method = evaluation_method(spec, backbone, classes)
+        else:
+            method = trained_method(spec, folder, backbone, classes)
+        unknown = "trained elsewhere" if spec.protocol.trained_elsewhere else "its own weights were not kept"
+        reason = unknown if method is None else method.skip(backbone, method.task)
+    except (BadInput, StorageError) as error:
         method, reason = None, str(error)
     if method is None or reason:
         return Strip(row.name, [], reason or "")
@@ -97,19 +103,19 @@ def _strip(row: Row, first: Spec, splits: Splits, images: Tensor, labels: Tensor
         Picture(_uri(image), f"{row.name}: {text}", text)
         for image, text in zip(found.images[:IMAGES], words, strict=True)
     ]
-    return Strip(row.name, pictures, _drawn(found.draws, trained))
+    return Strip(row.name, pictures, _drawn(found.draws, folder is not None))
 
 
-def _network(row: Row, spec: Spec, splits: Splits) -> tuple[TimmBackbone, bool]:
-    """A trained network of the row where its weights are at hand, else one with its initial weights."""
+def _network(row: Row, spec: Spec, splits: Splits) -> tuple[TimmBackbone, Path | None]:
+    """A trained network of the row and its folder where its weights are at hand, else one with its initial weights."""
     for run in row.ok.values():
         try:
-            return load_trained(spec, run.folder, splits, torch.device("cpu")), True
+            return load_trained(spec, run.folder, splits, torch.device("cpu")), run.folder
         except (BadInput, StorageError):
             continue
     data = spec.data
     backbone = spec.backbone.model_copy(update={"pretrained": False})
-    return build_backbone(backbone, splits.facts.num_classes, data.channels, data.resolution, spec.seed).eval(), False
+    return build_backbone(backbone, splits.facts.num_classes, data.channels, data.resolution, spec.seed).eval(), None
 
 
 def _class_names(splits: Splits, labels: Tensor) -> list[str]:

@@ -1,13 +1,17 @@
 """Append-only records of runs, and the store that finds them. Imports neither torch nor NumPy."""
 
-from bench.records.errors import StorageError
+from bench.records.errors import StorageError, disk_is_full
+from bench.records.kept import file_facts, recorded_files
 from bench.records.reader import Lines, read_record
 from bench.records.runs import (
+    BEST_FILE,
     CHECKPOINT_FILE,
+    METHOD_FILE,
     PREDICTIONS_FILE,
     SCHEMA,
     STATUSES,
     TRAIN_FILE,
+    WEIGHTS_FILE,
     Evaluation,
     RunRecord,
     evaluation_file,
@@ -17,11 +21,14 @@ from bench.records.store import Store
 from bench.records.writer import RecordWriter
 
 __all__ = [
+    "BEST_FILE",
     "CHECKPOINT_FILE",
+    "METHOD_FILE",
     "PREDICTIONS_FILE",
     "SCHEMA",
     "STATUSES",
     "TRAIN_FILE",
+    "WEIGHTS_FILE",
     "Evaluation",
     "Lines",
     "RecordWriter",
@@ -29,6 +36,9 @@ __all__ = [
     "SpeedSession",
     "StorageError",
     "Store",
+    "disk_is_full",
     "evaluation_file",
+    "file_facts",
     "read_record",
+    "recorded_files",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.records.errors import storage
-from bench.records.line import decode
+from bench.records.line import decode, intact
 
 
 class Lines(NamedTuple):
@@ -57,3 +57,17 @@ def read_record(path: Path) -> Lines:
         else:
             damaged.append(number)
     return Lines(lines, torn, damaged)
+
+
+def damaged_since_begin(path: Path) -> bool:
+    """Whether a line after the last intact `begin` is damaged or torn: a finished record that may lack a number.
+
+    Damage before it is what an earlier crash left; whoever began again has recorded what it cost.
+    """
+    damaged = False
+    for _, text in read_raw(path).numbered:
+        if not intact(text):
+            damaged = True
+        elif b'"kind":"begin"' in text and (line := decode(text)) is not None and line["kind"] == "begin":
+            damaged = False
+    return damaged

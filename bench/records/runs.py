@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench.records.kept import damage, kept_files
 from bench.records.reader import read_record
 
 SCHEMA = 1
@@ -19,6 +20,9 @@ STATUSES = ("ok", "diverged", "oom", "timeout", "error", "interrupted", "skipped
 TRAIN_FILE = "train.jsonl"
 PREDICTIONS_FILE = "predictions.npz"
 CHECKPOINT_FILE = "checkpoint.pt"
+WEIGHTS_FILE = "weights.safetensors"
+METHOD_FILE = "method.safetensors"
+BEST_FILE = "best.safetensors"
 
 
 class Evaluation(NamedTuple):
@@ -101,9 +105,17 @@ class RunRecord:
 
     @property
     def predictions(self) -> Path | None:
-        """The per-image predictions of the last epoch, where they were kept."""
-        path = self.folder / PREDICTIONS_FILE
-        return path if path.is_file() else None
+        """The per-image predictions of the last epoch, where they were kept and are whole."""
+        return self.folder / PREDICTIONS_FILE if self.file_problem(PREDICTIONS_FILE) is None else None
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """Digest by name of the files beside the record; empty in records that are older than such lines."""
+        return kept_files(self._lines)
+
+    def file_problem(self, name: str) -> str | None:
+        """ "is missing" or "is damaged" for a file beside the record (PREDICTIONS_FILE, WEIGHTS_FILE, ...)."""
+        return damage(self.folder / name, self.files.get(name))
 
     @cached_property
     def _lines(self) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,12 @@ from bench.data.open import Splits
 from bench.env import provenance
 from bench.evals.api import Context
 from bench.evals.forward import predictions
-from bench.records import CHECKPOINT_FILE, SCHEMA, TRAIN_FILE, RecordWriter
+from bench.records import CHECKPOINT_FILE, SCHEMA, TRAIN_FILE, RecordWriter, read_record
+from bench.records.runs import epochs_of
 from bench.rng import stream
-from bench.run.finished import save_predictions, save_weights
+from bench.run.best import BestWeights
+from bench.run.finished import save_method, save_predictions, save_weights
+from bench.run.memory import out_of_memory
 from bench.spec import Spec
 from bench.train.accuracy import Accuracy, measure_accuracy
 from bench.train.checkpoint import load_checkpoint, save_checkpoint
@@ -47,12 +51,16 @@ def train_run(
     steps: where a compiled step is kept for the next run.
     """
     started = time.monotonic()
-    checkpoint = load_checkpoint(folder / CHECKPOINT_FILE)
+    _remove_leftovers(folder)
+    earlier = read_record(folder / TRAIN_FILE).lines
+    checkpoint, lost = _usable_checkpoint(folder, earlier)
+    if lost:
+        print(f"{folder}: {lost}; training starts again from the first epoch", file=sys.stderr)
     with library_settings(spec.effective_protocol):
         training, status, reason = _prepare(spec, method, splits, device, steps)
         with RecordWriter(folder / TRAIN_FILE) as record:
             record.append(
-                "begin" if checkpoint is None else "resume",
+                "resume" if earlier else "begin",
                 schema=SCHEMA,
                 run_id=spec.run_id,
                 spec=spec.model_dump(mode="json"),
@@ -62,20 +70,25 @@ def train_run(
                 planned=planned,
                 epoch=0 if checkpoint is None else checkpoint["epoch"],
                 time=time.time(),
+                **({"restarted": lost} if lost else {}),
             )
             if training is not None:
                 if checkpoint is not None:
                     training.load_state_dict(checkpoint)
                 saver = _Saver(folder / CHECKPOINT_FILE, training, checkpoint_seconds, stopping)
+                best = BestWeights(record, folder, earlier if checkpoint else []) if _keeps_best(splits) else None
                 try:
-                    _train(training, splits, saver, record, report)
+                    _train(training, splits, saver, record, report, best)
                     _finish(spec, training, splits, folder, device, record)
                 except StageRefused as error:
                     status, reason = "skipped", str(error)
                 except Diverged as error:
                     status, reason = "diverged", str(error)
-                except torch.cuda.OutOfMemoryError as error:
-                    status, reason = "oom", str(error).splitlines()[0]
+                except (RuntimeError, MemoryError) as error:
+                    reason = out_of_memory(error)
+                    if reason is None:
+                        raise
+                    status = "oom"
             record.append("end", status=status, reason=reason, seconds=time.monotonic() - started)
     if status != "oom":
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
@@ -90,8 +103,34 @@ def _prepare(
         return Training(spec, method, splits, device, steps), "ok", None
     except (Skipped, StageRefused) as error:
         return None, "skipped", str(error)
-    except torch.cuda.OutOfMemoryError as error:
-        return None, "oom", str(error).splitlines()[0]
+    except (RuntimeError, MemoryError) as error:
+        if (reason := out_of_memory(error)) is None:
+            raise
+        return None, "oom", reason
+
+
+def _usable_checkpoint(folder: Path, lines: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, str]:
+    """An attempt's checkpoint, or None with the reason why the one that lies there cannot be used ("": there is none).
+
+    It is of no use where the record has lost an epoch that it stands after: the run would end with a gap.
+    """
+    path = folder / CHECKPOINT_FILE
+    checkpoint = load_checkpoint(path)
+    if checkpoint is None:
+        return None, f"{path.name} is damaged" if path.is_file() else ""
+    gaps = [epoch for epoch in range(1, checkpoint["epoch"] + 1) if epoch not in epochs_of(lines)]
+    return (None, f"the record has lost epoch {gaps[0]}") if gaps else (checkpoint, "")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Take away what a killed process had half written beside the files of an attempt."""
+    for path in folder.glob(".*.*.[0-9]*"):
+        path.unlink(missing_ok=True)
+
+
+def _keeps_best(splits: Splits) -> bool:
+    """Only where there are validation images, and never in a trial of a tuning, whose numbers are all that counts."""
+    return {"validation", "test"} <= splits.evaluation.keys()
 
 
 class _Saver:
@@ -110,7 +149,9 @@ class _Saver:
             raise Stopped
 
 
-def _train(training: Training, splits: Splits, saver: _Saver, record: RecordWriter, report: Report) -> None:
+def _train(
+    training: Training, splits: Splits, saver: _Saver, record: RecordWriter, report: Report, best: BestWeights | None
+) -> None:  # fmt: skip
     protocol = training.protocol
     measured: dict[str, Accuracy] = {}
     while training.epoch < protocol.epochs:
@@ -133,6 +174,9 @@ def _train(training: Training, splits: Splits, saver: _Saver, record: RecordWrit
             test=measured.get("test"),
             validation=measured.get("validation"),
         )
+        if best is not None and due:
+            ranked: Any = training.ranked
+            best.offer(ranked.model, training.epoch, measured["validation"])
         report({"units": training.epoch})
     for name, accuracy in measured.items():
         if not math.isfinite(accuracy["nll"]):
@@ -145,10 +189,11 @@ def _finish(
     if "test" not in splits.evaluation:  # a trial of a tuning: its numbers are all that is wanted of it
         return
     ranked: Any = training.ranked
-    save_weights(folder, ranked.model)
+    save_weights(record, folder, ranked.model)
+    save_method(record, folder, training.method)
     context = Context(ranked, training.normalise, splits.evaluation, splits.facts.num_classes, device, spec.seed)
     predicted = predictions(context)
-    save_predictions(folder, predicted.top1(), predicted.labels.numpy(), predicted.logits.numpy())
+    save_predictions(record, folder, predicted.top1(), predicted.labels.numpy(), predicted.logits.numpy())
     images, labels = next(splits.evaluation["test"].batches(DIAGNOSTIC_IMAGES))
     ranked.eval()
     with torch.no_grad():

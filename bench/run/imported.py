@@ -28,13 +28,13 @@ def import_checkpoint(file: Path, spec: Spec, num_classes: int, folder: Path, so
     data = spec.data
     backbone = build_backbone(spec.backbone, num_classes, data.channels, data.resolution, spec.seed)
     fill_with(backbone.model, file, spec.backbone.name, num_classes)
-    save_weights(folder, backbone.model)
     with RecordWriter(folder / TRAIN_FILE) as record:
         record.append(
             "begin", schema=SCHEMA, run_id=spec.run_id, spec=spec.model_dump(mode="json"),
             labels=spec.labels.model_dump(), provenance={**provenance("cpu"), "checkpoint": file.name},
             source_digest=source_digest, planned=[spec.seed], epoch=0, time=time.time(),
         )  # fmt: skip
+        save_weights(record, folder, backbone.model)
         record.append("end", status="ok", reason=None, seconds=None)
 
 

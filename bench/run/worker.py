@@ -6,6 +6,7 @@ When its parent goes away (stdin closes) or asks it to stop (SIGTERM), it saves 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -26,11 +27,13 @@ from bench.data.open import Splits, open_data
 from bench.errors import BadInput
 from bench.evals.api import Context
 from bench.evals.registry import EvalArm
-from bench.records import StorageError
-from bench.run.build import build_method, evaluation_method, pick_device, splits_for
+from bench.records import StorageError, disk_is_full
+from bench.records.errors import storage
+from bench.run.build import build_method, pick_device, splits_for
 from bench.run.evaluation import evaluate_arm
 from bench.run.execute import Stopped, train_run
-from bench.run.finished import load_trained
+from bench.run.finished import load_trained, trained_method
+from bench.run.memory import out_of_memory
 from bench.spec import Spec
 from bench.speed.session import time_methods
 from bench.train.reuse import StepCache
@@ -81,10 +84,9 @@ class Worker:
     def handle(self, task: dict[str, Any]) -> bool:
         """Do one task; False when this process should not take another one."""
         started = time.monotonic()
-        with Path(task["folder"]).joinpath("log.txt").open("a") as log:
-            os.dup2(log.fileno(), sys.stderr.fileno())
-            os.dup2(log.fileno(), sys.stdout.fileno())
+        full = False
         try:
+            self.print_to(Path(task["folder"]) / "log.txt")
             status, reason = self.time_speed(task) if task["task"] == "speed" else self.train_and_evaluate(task)
         except Stopped:
             self.send({"event": "done", "status": "interrupted", "reason": "stopped", "seconds": 0.0})
@@ -93,14 +95,26 @@ class Worker:
             self.send({"event": "done", "status": "bad input", "reason": str(error), "seconds": 0.0})
             return False
         except StorageError as error:
-            status, reason = "error", str(error)
-        except torch.cuda.OutOfMemoryError as error:
-            status, reason = "oom", str(error).splitlines()[0]
+            status, reason, full = "error", str(error), error.full
         except Exception as error:
-            traceback.print_exc()
-            status, reason = "error", f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        self.send({"event": "done", "status": status, "reason": reason, "seconds": time.monotonic() - started})
+            full = isinstance(error, OSError) and disk_is_full(error)
+            if (reason := out_of_memory(error)) is not None:
+                status = "oom"
+            else:
+                with contextlib.suppress(OSError):  # the log lies on the disk that may be full
+                    traceback.print_exc()
+                status, reason = "error", f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        seconds = time.monotonic() - started
+        self.send({"event": "done", "status": status, "reason": reason, "seconds": seconds, "full": full})
         return status in ("ok", "refused", "skipped", "diverged")
+
+    def print_to(self, log: Path) -> None:
+        """What is printed from now on goes to this file; a folder that somebody took away is made again."""
+        with storage("cannot open", log):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a") as file:
+                os.dup2(file.fileno(), sys.stderr.fileno())
+                os.dup2(file.fileno(), sys.stdout.fileno())
 
     def train_and_evaluate(self, task: dict[str, Any]) -> tuple[str, str | None]:
         """Train unless that is done already, then what evaluations are missing."""
@@ -133,9 +147,11 @@ class Worker:
                 self.evaluate(arm, spec, folder, splits, device, progress)
             except BadInput as error:
                 refusals.append(f"{name}: {error}")
-            except (Stopped, StorageError, torch.OutOfMemoryError):
+            except (Stopped, StorageError):
                 raise
             except Exception as error:  # the other evaluators go on
+                if out_of_memory(error) is not None:
+                    raise
                 traceback.print_exc()
                 failures.append(f"{name}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
         if failures:
@@ -158,7 +174,7 @@ class Worker:
             evaluation.pop("validation", None)
         context = Context(
             backbone, Normaliser(spec.data.mean, spec.data.std).to(device), evaluation, facts.num_classes,
-            device, spec.seed, facts.class_names, others, evaluation_method(spec, backbone, facts.num_classes),
+            device, spec.seed, facts.class_names, others, trained_method(spec, folder, backbone, facts.num_classes),
         )  # fmt: skip
         evaluate_arm(
             EvalArm(**arm["arm"]), context, Path(arm["file"]), arm["source_digest"],

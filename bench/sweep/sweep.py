@@ -13,7 +13,7 @@ from bench.clock import duration_text
 from bench.config.suite import Suite
 from bench.errors import BadInput
 from bench.evals.registry import evaluator_facts
-from bench.records import TRAIN_FILE, RecordWriter, Store, read_record
+from bench.records import TRAIN_FILE, RecordWriter, StorageError, Store, read_record
 from bench.sweep.devices import Workers, plan_workers
 from bench.sweep.options import Options, logs_folder
 from bench.sweep.pool import Event, Pool
@@ -118,6 +118,8 @@ def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, 
                     raise BadInput(event.fields["reason"])
                 if event.fields["status"] == "refused":
                     refusals.add(event.fields["reason"])
+                if event.fields.get("full"):
+                    raise StorageError(event.fields["reason"], full=True)
                 _close_record(event)
                 progress.finish(name, units[name], _finished_line(items[name], event, store))
     finally:

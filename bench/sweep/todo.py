@@ -16,8 +16,17 @@ from bench.config.suite import Suite
 from bench.data.facts import describe
 from bench.errors import BadInput
 from bench.evals.registry import EvalArm, read_arm
-from bench.records import CHECKPOINT_FILE, RunRecord, Store, evaluation_file, read_record
+from bench.records import (
+    CHECKPOINT_FILE,
+    METHOD_FILE,
+    WEIGHTS_FILE,
+    RunRecord,
+    Store,
+    evaluation_file,
+    read_record,
+)
 from bench.records.attempt import deciding
+from bench.records.reader import damaged_since_begin
 from bench.sources import file_source_digest, method_source_digest
 from bench.spec import DataSpec, Spec
 
@@ -92,7 +101,15 @@ def find_todo(suite: Suite, store: Store) -> list[Todo]:
             item.evals = evaluations_todo(arms, item.folder, item.others)
             if item.evals:
                 item.need, item.why = "evaluate", "evaluations missing"
+                if lost := _lost_weights(item.record):
+                    item.need, item.why, item.folder = "train", lost, None
     return items
+
+
+def _lost_weights(record: RunRecord) -> str:
+    """Why a finished run cannot be evaluated any more; "" where the weights that it recorded are whole."""
+    names = [name for name in (WEIGHTS_FILE, METHOD_FILE) if name in record.files]
+    return next((f"its {name} {problem}" for name in names if (problem := record.file_problem(name))), "")
 
 
 def _finished(store: Store) -> list[tuple[Spec, RunRecord]]:
@@ -169,7 +186,11 @@ def evaluations_todo(arms: list[EvalArm], folder: Path, others: Others) -> list[
 def _record_to_write(
     arm: EvalArm, source: str, folder: Path, partners: dict[str, str]
 ) -> tuple[Path, bool, str | None]:
-    """The newest record of an evaluator that may be continued, whether it is finished, and what it takes over."""
+    """The newest record of an evaluator that may be continued, whether it is finished, and what it takes over.
+
+    A record that lost lines to damage is not finished; one that lost its `begin` cannot be continued, since nobody
+    knows which settings its numbers belong to.
+    """
     carried: str | None = None
     number = 1
     while True:
@@ -179,7 +200,10 @@ def _record_to_write(
         lines = read_record(file).lines
         begins = [line for line in lines if line["kind"] == "begin"]
         finished = bool(lines) and lines[-1]["kind"] == "end" and lines[-1]["status"] == "ok"
-        same_code = all(line["digest"] == arm.digest and line["source_digest"] == source for line in begins)
+        finished = finished and not damaged_since_begin(file)
+        same_code = bool(begins or not lines) and all(
+            line["digest"] == arm.digest and line["source_digest"] == source for line in begins
+        )
         recorded: dict[str, str] = begins[-1].get("others", {}) if begins else partners
         fits = recorded == partners or (finished and partners.keys() <= recorded.keys())
         if same_code and fits and not newer:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.records import PREDICTIONS_FILE, TRAIN_FILE
+from bench.records import BEST_FILE, METHOD_FILE, PREDICTIONS_FILE, TRAIN_FILE, WEIGHTS_FILE
 from bench.records.errors import storage
 from bench.records.store import SPEED_FOLDER
 from bench.verify.problem import Problem
@@ -19,8 +19,9 @@ MOST_FILES = 200_000
 RUN_NAME = re.compile(r"[0-9a-f]{16}")
 UNIQUE_NAME = re.compile(r"\d{8}T\d{6}\.\d{6}Z-[0-9a-f]{8}")
 _EVALUATION = re.compile(r"eval-[A-Za-z0-9_-]+-[A-Za-z0-9.]+\.jsonl")
-_WEIGHTS, _LOG = "weights.safetensors", "log.txt"
-_LARGEST = {TRAIN_FILE: 64 * MIB, PREDICTIONS_FILE: 64 * MIB, _WEIGHTS: 8192 * MIB, _LOG: 64 * MIB}
+_LOG = "log.txt"
+_LARGEST = {TRAIN_FILE: 64 * MIB, PREDICTIONS_FILE: 64 * MIB, _LOG: 64 * MIB}
+_LARGEST |= dict.fromkeys((WEIGHTS_FILE, METHOD_FILE, BEST_FILE), 8192 * MIB)
 _LARGEST_RECORD = 64 * MIB
 _PICKLES = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".npy")
 

@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 
 from bench.errors import BadInput
-from bench.records import PREDICTIONS_FILE, TRAIN_FILE
+from bench.records import PREDICTIONS_FILE, TRAIN_FILE, recorded_files
+from bench.records.kept import damage
 from bench.verify.arrays import check_predictions, check_weights
 from bench.verify.evaluations import check_evaluation
 from bench.verify.folder import look_around
@@ -51,8 +52,11 @@ def _check_attempt(folder: Path, place: str, names: list[str], verdict: Verdict,
     attempt, problems = check_training(read_lines(folder / TRAIN_FILE, f"{place}/{TRAIN_FILE}"))
     verdict.problems += problems
     verdict.told += attempt.told
+    recorded = recorded_files(folder / TRAIN_FILE)
     for name in names:
         path, shown = folder / name, f"{place}/{name}"
+        if name in recorded and damage(path, recorded[name]) is not None:
+            verdict.problems.append(Problem(shown, None, "is not the file whose digest stands in the record"))
         if name.startswith("eval-"):
             problems, told = check_evaluation(read_lines(path, shown), attempt)
             verdict.problems += problems

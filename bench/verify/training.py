@@ -30,7 +30,7 @@ class Attempt:
 def check_training(file: RecordFile) -> tuple[Attempt, list[Problem]]:
     """The attempt, and every problem of its lines."""
     attempt = Attempt(file.name)
-    problems = [*file.problems, *unexpected(file, (*_FRAME, "epoch", "diagnostic", "end"))]
+    problems = [*file.problems, *unexpected(file, (*_FRAME, "epoch", "file", "diagnostic", "end"))]
     if not file.lines:
         return attempt, [*problems, file.problem(None, "holds no line that can be used")]
     problems += _frame(file, attempt)
