@@ -28,8 +28,8 @@ class AutoMix(LearnedMixingMethod):
     rising from momentum to final_momentum on a half cosine after the first tenth of the training.
 
     Defaults: the released code's for CIFAR with ResNet-18: alpha 2, third of four stages, margins 0.1 and 0.08, weight
-    0.1, momentum 0.999 to 0.999999; but embed_lam is on, as in the paper and that code's larger data sets, where the
-    CIFAR files leave it off and the mask cannot know lam.
+    0.1, momentum 0.999 to 0.999999; but embed_lam is on, as in that code's files for larger data sets; the CIFAR files
+    leave it off, and then the mask cannot know lam.
 
     Differences from the official code: one classifier for clean and mixed images, as in the paper, where the code has
     two. The teacher's batch norms use batch statistics, and the network's running ones in evaluation; dropout and

@@ -27,8 +27,9 @@ class MultiMix(Method):
     the classifier is affine and a column of Lambda sums to 1, its logits on Z Lambda are Z's logits times Lambda: that
     is what is computed, exactly, without a mixed embedding in memory.
 
-    Defaults: 1000 mixes a batch, alpha between 0.5 and 2, input mixing in half of the batches, as in the paper's
-    experiments. alpha of the input mixing is Mixup's 1.0.
+    Defaults: 1000 mixes a batch, alpha between 0.5 and 2, input mixing in half of the batches, alpha 1.0 there. These
+    four values could not be checked against the paper's text and no official code was found: verify them before citing
+    numbers of this method as MultiMix's own.
 
     Differences from the official code: none is known to be released, so this is a reading of the paper; the dense form
     (Dense MultiMix) is not offered.
