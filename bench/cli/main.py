@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -95,10 +96,13 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--run-timeout", type=float, metavar="SECONDS", help="end any single run after this time")
     add.add_argument("--no-figures", action="store_true", help="write tables only")
 
-    add = _command(commands, "status", "what of a suite is done, failed or missing, and why",
-                   "mixbench status quickstart")  # fmt: skip
+    add = _command(commands, "status", "what of a suite is done, running, failed or waiting, and the time left",
+                   "mixbench status quickstart\n  mixbench status quickstart --watch")  # fmt: skip
     _suite(add)
-    _json(add)
+    one_of = add.add_mutually_exclusive_group()
+    one_of.add_argument("--watch", type=_seconds, nargs="?", const=5.0, metavar="SECONDS",
+                        help="look again and again until all is done (default: every 5 s)")  # fmt: skip
+    _json(one_of)
 
     add = _command(commands, "eval", "evaluate finished runs, or checkpoints trained elsewhere, without training",
                    "mixbench eval quickstart --evals clean,fgsm\n"
@@ -276,7 +280,7 @@ def _machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_positive, metavar="N", help="CPU threads a worker")
 
 
-def _json(parser: argparse.ArgumentParser) -> None:
+def _json(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON on stdout")
 
 
@@ -284,6 +288,16 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1, not '{text}'")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0.1 <= seconds <= 86400:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0.1 to 86400, not '{text}'")
+    return seconds
 
 
 def _version() -> str:

@@ -25,6 +25,7 @@ def evaluate_arm(
     numbers are taken over, and only what it could not measure is measured now. report: told the share of metrics done.
     Nothing is written before the first number, so a refused evaluation leaves earlier records in force.
     """
+    started = time.monotonic()
     own = _metrics(file)
     taken = [line for line in _metrics(carried) if line["value"] is not None] if carried and not own else []
     done = {metric_key(line["name"], line["detail"]): line["value"] for line in [*own, *taken]}
@@ -54,7 +55,7 @@ def evaluate_arm(
             report(min(1.0, count / max(1, len(keys))))
             if stopping():
                 raise Stopped
-        record.append("end", status="ok")
+        record.append("end", status="ok", seconds=time.monotonic() - started)
 
 
 def _metrics(file: Path) -> list[dict[str, Any]]:
