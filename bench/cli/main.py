@@ -95,6 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--dry-run", action="store_true", help="print run ids and what is to be done, do nothing")
     add.add_argument("--run-timeout", type=float, metavar="SECONDS", help="end any single run after this time")
     add.add_argument("--no-figures", action="store_true", help="write tables only")
+    add.add_argument("--executor", choices=["local", "ray", "slurm"], default="local",
+                     help="where runs are done: processes here, a Ray cluster, SLURM jobs (default: local)")  # fmt: skip
+    add.add_argument("--executor-set", action="append", default=[], metavar="KEY=VALUE", dest="executor_settings",
+                     help="a setting of the executor, such as num_gpus=0.5 or partition=gpu; repeatable")  # fmt: skip
 
     add = _command(commands, "status", "what of a suite is done, running, failed or waiting, and the time left",
                    "mixbench status quickstart\n  mixbench status quickstart --watch")  # fmt: skip
@@ -103,6 +107,17 @@ def build_parser() -> argparse.ArgumentParser:
     one_of.add_argument("--watch", type=_seconds, nargs="?", const=5.0, metavar="SECONDS",
                         help="look again and again until all is done (default: every 5 s)")  # fmt: skip
     _json(one_of)
+
+    add = _command(commands, "plan", "what a suite costs on given devices: device hours, wall time, disk",
+                   "mixbench plan imagenet --devices 64xH200 --images-per-second 2600")  # fmt: skip
+    _suite(add)
+    add.add_argument("--devices", required=True, metavar="COUNTxNAME", help="how many of which, such as 64xH200; "
+                     "NAME is part of the machine's name in the records")  # fmt: skip
+    add.add_argument("--speed", metavar="FILE", help="cost table (`mixbench speed --write-cost`) with the methods' "
+                     "step times relative to the reference's, for what was not timed on these devices")  # fmt: skip
+    add.add_argument("--images-per-second", type=_speed, metavar="N", help="training images a second of the reference "
+                     "with --speed, else of every method, for what was not timed on these devices")  # fmt: skip
+    _json(add)
 
     add = _command(commands, "eval", "evaluate finished runs, or checkpoints trained elsewhere, without training",
                    "mixbench eval quickstart --evals clean,fgsm\n"
@@ -199,6 +214,14 @@ def build_parser() -> argparse.ArgumentParser:
                    "mixbench gate accuracy --baseline results/baselines/main.json --run\n"
                    "  mixbench gate accept cifar10 --baseline results/baselines/main.json --reason New")  # fmt: skip
     _gate(add)
+
+    add = _command(commands, "export", "a finished run's weights as a plain timm state dict in safetensors",
+                   "mixbench export 3fa9c1 -o net.safetensors")  # fmt: skip
+    add.add_argument("run_id", metavar="RUN", help="id of the run, or how it begins (see `mixbench run --dry-run`)")
+    add.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="where to; ends in .safetensors")
+    add.add_argument("--best", action="store_true", help="the best validation epoch's weights, not the last epoch's")
+    _results(add)
+    _json(add)
 
     add = _command(commands, "check", "validate configs, methods and records without training",
                    "mixbench check methods/mymix.py")  # fmt: skip
@@ -298,6 +321,16 @@ def _seconds(text: str) -> float:
     if not 0.1 <= seconds <= 86400:
         raise argparse.ArgumentTypeError(f"must be a number of seconds from 0.1 to 86400, not '{text}'")
     return seconds
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0 < speed < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not '{text}'")
+    return speed
 
 
 def _version() -> str:
