@@ -44,8 +44,9 @@ evals: [clean]
 speed: none
 set:
   data.train_per_class: 3
+  data.resolution: 16
 """
-PROTOCOL = "epochs: 3\nbatch_size: 10\noptimizer: adamw\nlearning_rate: 1e-3\nevaluate_every: 3\n"
+PROTOCOL = "epochs: 2\nbatch_size: 10\noptimizer: adamw\nlearning_rate: 1e-3\nevaluate_every: 2\n"
 ARGUMENTS = ["run", "faults", "--no-figures", "--workers", "2", "--threads", "1", "--device", "cpu"]
 CHECKPOINT_SECONDS = 0.05
 LONGEST_LIFE = 600.0
