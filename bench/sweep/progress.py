@@ -1,7 +1,8 @@
-"""Progress for people: a bar with the time left on a terminal, plain lines elsewhere. Always on stderr."""
+"""Progress for people: bars with the time left on a terminal, plain lines elsewhere. Always on stderr."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Any
@@ -13,14 +14,24 @@ from bench.clock import duration_text
 PLAIN_LINE_SECONDS = 20.0
 EARLIEST_ESTIMATE = 1.0
 """Per cent. Before that a time left would be noise: workers are still starting."""
+RUNS_NAMED = 4
+"""Runs under way that a plain line names."""
+ROWS_KEPT = 4
+"""Rows of a terminal that are left to other lines than those of runs."""
 
 
 class Progress:
-    """Counts work in units (epochs, evaluators, rounds; parts of them too) over many tasks."""
+    """Counts work in units (epochs, evaluators, rounds; parts of them too) over many tasks.
+
+    On a terminal the sum is a bar, and each task under way a bar below it, as far as there is room; elsewhere a line
+    now and then tells both.
+    """
 
     def __init__(self, title: str, total_units: float, total_tasks: int) -> None:
         self._title, self._total_units, self._total_tasks = title, total_units, total_tasks
         self._units: dict[str, float] = {}
+        self._under_way: dict[str, tuple[str, float]] = {}
+        self._rows: dict[str, Any] = {}
         self._started = self._last_line = time.monotonic()
         self._finished = 0
         self._terminal = sys.stderr.isatty()
@@ -37,13 +48,27 @@ class Progress:
         )
         self._show()
 
+    def start(self, task: str, title: str, units: float) -> None:
+        """A task begins, which will take so many units."""
+        self._under_way[task] = (title, units)
+        self._show_row(task)
+
     def advance(self, task: str, units: float) -> None:
         """A task has done this many units in all."""
         self._units[task] = units
+        self._show_row(task)
         self._show()
+
+    def leave(self, task: str) -> None:
+        """A task is not under way any more, and may come again."""
+        self._under_way.pop(task, None)
+        row = self._rows.pop(task, None)
+        if row is not None:
+            row.close()
 
     def finish(self, task: str, units: float, line: str | None) -> None:
         """A task is over; `line` is shown for good."""
+        self.leave(task)
         self._units[task] = units
         self._finished += 1
         if line is not None:
@@ -59,7 +84,9 @@ class Progress:
             self._last_line = time.monotonic()
 
     def close(self) -> None:
-        """The bar goes, the lines stay."""
+        """The bars go, the lines stay."""
+        for task in list(self._rows):
+            self.leave(task)
         if self._bar is not None:
             self._bar.close()
 
@@ -73,4 +100,31 @@ class Progress:
             left = gone / done * (self._total_units - done)
             share = 100 * done / self._total_units
             known = f", about {duration_text(max(0.0, left))} left" if share >= EARLIEST_ESTIMATE else ""
-            self.say(f"{self._title}: {share:.0f} % done{known}")
+            self.say(f"{self._title}: {share:.0f} % done{known}{self._named()}")
+
+    def _named(self) -> str:
+        """The first tasks under way with the units they have done; "" where nobody said what is under way."""
+        found = [
+            f"{title} {self._units.get(task, 0):.3g}/{units:g}" for task, (title, units) in self._under_way.items()
+        ]
+        more = f" and {len(found) - RUNS_NAMED} more" if len(found) > RUNS_NAMED else ""
+        return f"; at work: {', '.join(found[:RUNS_NAMED])}{more}" if found else ""
+
+    def _show_row(self, task: str) -> None:
+        """A task's own bar below the first one, where there is a free row on the screen."""
+        if self._bar is None or task not in self._under_way:
+            return
+        if task not in self._rows:
+            taken = {row.pos for row in self._rows.values()}
+            places = range(1, max(1, shutil.get_terminal_size().lines - ROWS_KEPT))
+            place = next((number for number in places if -number not in taken), None)
+            if place is None:
+                return
+            title, units = self._under_way[task]
+            self._rows[task] = tqdm(
+                total=units, desc=f"  {title}", file=sys.stderr, position=place, leave=False, dynamic_ncols=True,
+                bar_format="{desc}: {n:.3g}/{total:g} |{bar:20}|",
+            )  # fmt: skip
+        row = self._rows[task]
+        row.n = min(self._units.get(task, 0), row.total)
+        row.refresh()
