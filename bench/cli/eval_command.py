@@ -15,7 +15,8 @@ from bench.errors import BadInput
 from bench.records import Store
 from bench.sweep.chosen_runs import RUN_ID, checkpoint_suite, import_missing, run_suite
 from bench.sweep.lock import results_lock
-from bench.sweep.sweep import EvaluationRefused, Options, run_evaluations
+from bench.sweep.options import Options
+from bench.sweep.sweep import EvaluationRefused, run_evaluations
 from bench.sweep.todo import Todo
 
 
@@ -23,16 +24,17 @@ def run(options: argparse.Namespace) -> int:
     """Evaluate finished runs of a suite, a single run, or checkpoints; nothing is trained."""
     store = store_of(options)
     suite = _chosen(options, store)
-    with results_lock(options.results) as lock:
-        if options.checkpoint:
+    if options.checkpoint:
+        with results_lock(options.results, patient=True):
             import_missing(suite, options.checkpoint, store)
-        machine = Options(options.device, options.workers, options.threads, None, lock)
-        missing: list[Todo] = []
-        refused: EvaluationRefused | None = None
-        try:
-            missing = run_evaluations(suite, store, machine)
-        except EvaluationRefused as error:
-            refused = error
+    machine = Options(options.device, options.workers, options.threads)
+    missing: list[Todo] = []
+    refused: EvaluationRefused | None = None
+    try:
+        missing = run_evaluations(suite, store, machine)
+    except EvaluationRefused as error:
+        refused = error
+    with results_lock(options.results, patient=True):
         tables = suite_tables(suite, store, options.hardware)
         write_and_print(suite, tables, options.results, figures=options.figures)
     if refused:

@@ -30,10 +30,12 @@ from bench.evals.registry import EvalArm
 from bench.records import StorageError, disk_is_full
 from bench.records.errors import storage
 from bench.run.build import build_method, pick_device, splits_for
+from bench.run.claim import ELSEWHERE, LOST, Claim, Elsewhere, finished_evaluation
 from bench.run.evaluation import evaluate_arm
 from bench.run.execute import Stopped, train_run
 from bench.run.finished import load_trained, trained_method
 from bench.run.memory import out_of_memory
+from bench.run.memory_share import limit_memory
 from bench.spec import Spec
 from bench.speed.session import time_methods
 from bench.train.reuse import StepCache
@@ -59,6 +61,7 @@ class Worker:
         self.stop = threading.Event()
         self.tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.steps = StepCache()
+        self.claim = Claim({})
 
     def read_tasks(self) -> None:
         """Runs in a thread: hand tasks on; a closed stdin means stop."""
@@ -85,15 +88,17 @@ class Worker:
         """Do one task; False when this process should not take another one."""
         started = time.monotonic()
         full = False
+        self.claim = Claim(task)
         try:
             self.print_to(Path(task["folder"]) / "log.txt")
-            status, reason = self.time_speed(task) if task["task"] == "speed" else self.train_and_evaluate(task)
+            with self.claim:
+                status, reason = self.time_speed(task) if task["task"] == "speed" else self.train_and_evaluate(task)
+        except Elsewhere as found:
+            status, reason = ELSEWHERE, str(found)
         except Stopped:
-            self.send({"event": "done", "status": "interrupted", "reason": "stopped", "seconds": 0.0})
-            return False
+            status, reason = ("interrupted", "stopped") if self.stop.is_set() else (ELSEWHERE, LOST)
         except BadInput as error:
-            self.send({"event": "done", "status": "bad input", "reason": str(error), "seconds": 0.0})
-            return False
+            status, reason = "bad input", str(error)
         except StorageError as error:
             status, reason, full = "error", str(error), error.full
         except Exception as error:
@@ -104,9 +109,16 @@ class Worker:
                 with contextlib.suppress(OSError):  # the log lies on the disk that may be full
                     traceback.print_exc()
                 status, reason = "error", f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        stays = status in ("ok", "refused", "skipped", "diverged", ELSEWHERE)
         seconds = time.monotonic() - started
-        self.send({"event": "done", "status": status, "reason": reason, "seconds": seconds, "full": full})
-        return status in ("ok", "refused", "skipped", "diverged")
+        self.send(
+            {"event": "done", "status": status, "reason": reason, "seconds": seconds, "full": full, "leaves": not stays}
+        )
+        return stays
+
+    def stopping(self) -> bool:
+        """Whether the task at hand is to be given up: the parent wants it, or somebody else does it now."""
+        return self.stop.is_set() or self.claim.lost
 
     def print_to(self, log: Path) -> None:
         """What is printed from now on goes to this file; a folder that somebody took away is made again."""
@@ -121,6 +133,7 @@ class Worker:
         spec = Spec.model_validate(task["spec"], strict=False)
         folder = Path(task["folder"])
         device = pick_device(task["device"])
+        limit_memory(device)
         torch.set_num_threads(task["threads"])
         splits = splits_for(spec.data.model_dump_json(), str(device))
         if task.get("trial"):
@@ -133,7 +146,7 @@ class Worker:
         if task["train"]:
             status = train_run(
                 spec, build_method(spec.method), splits, folder, device, task["source_digest"], task["planned"],
-                task["checkpoint_seconds"], report, self.stop.is_set, self.steps,
+                task["checkpoint_seconds"], report, self.stopping, self.steps,
             )  # fmt: skip
             if status != "ok":
                 return status, None
@@ -143,6 +156,8 @@ class Worker:
             done = count + (spec.effective_protocol.epochs if task["train"] else 0)
             progress = lambda share, done=done: report({"units": done + share})  # noqa: E731
             name = arm["arm"]["name"]
+            if finished_evaluation(Path(arm["file"])):  # another sweep was faster
+                continue
             try:
                 self.evaluate(arm, spec, folder, splits, device, progress)
             except BadInput as error:
@@ -179,7 +194,7 @@ class Worker:
         evaluate_arm(
             EvalArm(**arm["arm"]), context, Path(arm["file"]), arm["source_digest"],
             {name: other["run_id"] for name, other in arm["others"].items()},
-            Path(arm["carried"]) if arm["carried"] else None, progress, self.stop.is_set,
+            Path(arm["carried"]) if arm["carried"] else None, progress, self.stopping,
         )  # fmt: skip
 
     def time_speed(self, task: dict[str, Any]) -> tuple[str, str | None]:

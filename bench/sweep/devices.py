@@ -5,9 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.errors import BadInput
+from bench.run.memory_share import MEMORY_FRACTION
+
+SHARED_MEMORY = 0.94
+"""Part of a GPU's memory that the allocators of the processes that share it may have; their contexts need the rest."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +28,17 @@ class Workers:
     device: str
     threads: int
     kind: str
+    sharing: str = ""
+    """What is to be said where several workers share a GPU."""
 
 
 def plan_workers(device: str, workers: int | None, threads: int | None) -> Workers:
     """One worker a GPU where there are any (device "auto" or "cuda"); else one worker a core.
 
     On a CPU each worker has one thread unless told otherwise: the number of threads changes the order of sums and so
-    the last digits of results, which therefore must not hang on how many workers there happen to be. workers above
-    the number of GPUs share them in turns. A given "cuda:N" is the only GPU that
-    the workers see.
+    the last digits of results, which therefore must not hang on how many workers there happen to be. Workers above
+    the number of GPUs share them, each with its part of the memory. A given "cuda:N" is the only GPU that the workers
+    see.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpus = visible_gpus() if device == "auto" or device.startswith("cuda") else []
@@ -41,12 +50,17 @@ def plan_workers(device: str, workers: int | None, threads: int | None) -> Worke
     if gpus:
         count = workers or len(gpus)
         each = threads or max(1, cores // count)
-        environments = [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)], **_limits(each)} for index in range(count)]
-        return Workers(environments, "auto" if device == "auto" else "cuda", each, "cuda")
+        names = [gpus[index % len(gpus)] for index in range(count)]
+        environments = [
+            {"CUDA_VISIBLE_DEVICES": name, **limits(each), **_share(on_it)}
+            for name in names
+            for on_it in [names.count(name)]
+        ]
+        return Workers(environments, "auto" if device == "auto" else "cuda", each, "cuda", _sharing(names))
     on_gpu = device.startswith("cuda")
     count = workers or (1 if on_gpu else max(1, cores // (threads or 1)))
     each = threads or (max(1, cores // count) if on_gpu else 1)
-    return Workers([_limits(each)] * count, device, each, "cuda" if on_gpu else "cpu")
+    return Workers([limits(each)] * count, device, each, "cuda" if on_gpu else "cpu")
 
 
 def visible_gpus() -> list[str]:
@@ -64,10 +78,29 @@ def visible_gpus() -> list[str]:
     return done.stdout.split() if done.returncode == 0 else []
 
 
-def _limits(threads: int) -> dict[str, str]:
+def limits(threads: int) -> dict[str, str]:
+    """Environment of a worker with this many CPU threads."""
     # cuBLAS is deterministic only with this setting, and it must stand before CUDA starts
     return {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
     }
+
+
+def mps_runs() -> bool:
+    """Whether NVIDIA's Multi-Process Service, which lets processes share a GPU at the same moment, was started."""
+    folder = os.environ.get("CUDA_MPS_PIPE_DIRECTORY") or Path(tempfile.gettempdir()) / "nvidia-mps"
+    return (Path(folder) / "control").exists()
+
+
+def _share(processes: int) -> dict[str, str]:
+    return {MEMORY_FRACTION: f"{SHARED_MEMORY / processes:.4f}"} if processes > 1 else {}
+
+
+def _sharing(names: list[str]) -> str:
+    most = max(Counter(names).values())
+    if most == 1:
+        return ""
+    mps = "through MPS" if mps_runs() else "in turns (MPS is not running here)"
+    return f"up to {most} workers share a GPU {mps}, with at most {100 * SHARED_MEMORY / most:.0f} % of its memory each"

@@ -1,4 +1,4 @@
-"""One sweep at a time on one results folder."""
+"""One at a time on one results folder, for what sweeps cannot share: timing steps, writing tables, tuning."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ WAIT_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def results_lock(folder: Path) -> Generator[int]:
+def results_lock(folder: Path, patient: bool = False) -> Generator[int]:
     """Hold the folder while the block runs; gives the descriptor of the lock, for workers to hold too.
 
     The system lets go of it once this process and its workers are gone, even after kill -9. Waits a while for workers
-    that are still saving their state. BadInput when the folder is held for longer.
+    that are still saving their state. BadInput when the folder is held for longer; patient: wait for as long as it
+    takes instead.
     """
     with storage("cannot make", folder):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _take(descriptor, folder)
+        _take(descriptor, folder, patient)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield descriptor
@@ -35,7 +36,7 @@ def results_lock(folder: Path) -> Generator[int]:
         os.close(descriptor)
 
 
-def _take(descriptor: int, folder: Path) -> None:
+def _take(descriptor: int, folder: Path, patient: bool) -> None:
     deadline, told = time.monotonic() + WAIT_SECONDS, False
     while True:
         try:
@@ -43,12 +44,13 @@ def _take(descriptor: int, folder: Path) -> None:
             return
         except BlockingIOError:
             owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "0"
-        if time.monotonic() > deadline or _alive(owner):
+        if not patient and (time.monotonic() > deadline or _alive(owner)):
             raise BadInput(
                 f"{folder}: another mixbench run (process {owner}) is writing here; wait for it or use --results"
             )
         if not told:
-            print("waiting for the workers of an interrupted run to save their state ...", file=sys.stderr, flush=True)
+            what = f"mixbench (process {owner})" if _alive(owner) else "the workers of an interrupted run"
+            print(f"waiting for {what} to let go of {folder} ...", file=sys.stderr, flush=True)
             told = True
         time.sleep(0.2)
 

@@ -14,8 +14,8 @@ from bench.errors import BadInput
 from bench.records import SpeedSession, Store
 from bench.spec import Spec
 from bench.sweep.devices import Workers, plan_workers
+from bench.sweep.executors.local import LocalExecutor
 from bench.sweep.options import Options, logs_folder
-from bench.sweep.pool import Pool
 from bench.sweep.progress import Progress
 from bench.sweep.todo import Todo, find_todo
 
@@ -87,7 +87,7 @@ def time_session(
     progress = Progress(f"{suite.name}: {title}", units, 1)
     done = False
     try:
-        for event in Pool(workers.environments[:1], logs_folder(store), None, options.lock).run([task]):
+        for event in LocalExecutor(workers.environments[:1], logs_folder(store), None, options.lock).run([task]):
             if event.kind == "progress":
                 progress.advance(name, event.fields["round"])
             elif event.kind == "done":

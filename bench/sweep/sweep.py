@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import shutil
-import time
+import sys
 from collections import defaultdict
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-from bench.clock import duration_text
-from bench.config.suite import Suite
+from bench.config.suite import SpeedSettings, Suite
 from bench.errors import BadInput
 from bench.evals.registry import evaluator_facts
-from bench.records import TRAIN_FILE, RecordWriter, StorageError, Store, read_record
-from bench.sweep.devices import Workers, plan_workers
-from bench.sweep.options import Options, logs_folder
-from bench.sweep.pool import Event, Pool
+from bench.records import Store
+from bench.sweep.devices import Workers
+from bench.sweep.executors.choose import planned_workers
+from bench.sweep.executors.settings import LocalSettings
+from bench.sweep.lock import results_lock
+from bench.sweep.options import Options
 from bench.sweep.progress import Progress
+from bench.sweep.rounds import do_runs
 from bench.sweep.speed import time_cells
-from bench.sweep.todo import Todo, evaluations_todo, find_todo, read_evals
-
-WILL = {"resume": "continues from its checkpoint", "evaluate": "is evaluated", "train": "is trained again"}
+from bench.sweep.todo import Todo, find_todo
 
 
 class EvaluationRefused(BadInput):
@@ -33,21 +30,17 @@ def run_sweep(suite: Suite, store: Store, options: Options) -> tuple[list[Todo],
 
     EvaluationRefused where an evaluator cannot be used here, once all else is done.
     """
+    workers = planned_workers(options)
     todo = find_todo(suite, store)
-    waiting = [item for item in todo if item.need != "nothing"]
-    if any(item.need != "evaluate" for item in waiting):
-        waiting = [item for item in waiting if _without_needs(item)]
-    workers = plan_workers(options.device, options.workers, options.threads)
-    _say_plan(suite, todo, waiting, workers)
+    waiting = _first(todo)
+    _say_plan(suite, todo, waiting, workers, options)
     refused: EvaluationRefused | None = None
     if waiting:
-        refusals = _do_runs(suite, store, waiting, workers, options)
-        again = find_todo(suite, store)
-        later = [item for item in again if item.need == "evaluate" and _only_needs(item)]
-        if later:
-            refusals |= _do_runs(suite, store, later, workers, options)
+        refusals = do_runs(suite, store, waiting, lambda: _first(find_todo(suite, store)), workers, options)
+        if later := _later(find_todo(suite, store)):
+            refusals |= do_runs(suite, store, later, lambda: _later(find_todo(suite, store)), workers, options)
         refused = _refusal(refusals)
-    timed = suite.file.speed == "none" or time_cells(suite, store, suite.file.speed, options)
+    timed = suite.file.speed == "none" or _time(suite, store, suite.file.speed, options)
     if refused:
         raise refused
     return [item for item in find_todo(suite, store) if not _complete(item)], timed
@@ -58,11 +51,41 @@ def run_evaluations(suite: Suite, store: Store, options: Options) -> list[Todo]:
 
     EvaluationRefused where an evaluator cannot be used here, once all else is done.
     """
-    waiting = [item for item in find_todo(suite, store) if item.need == "evaluate"]
-    workers = plan_workers(options.device, options.workers, options.threads)
-    if waiting and (refused := _refusal(_do_runs(suite, store, waiting, workers, options))):
+    workers = planned_workers(options)
+    waiting = _evaluations(find_todo(suite, store))
+    refusals = do_runs(suite, store, waiting, lambda: _evaluations(find_todo(suite, store)), workers, options)
+    if refused := _refusal(refusals):
         raise refused
     return [item for item in find_todo(suite, store) if not _complete(item)]
+
+
+def _first(todo: list[Todo]) -> list[Todo]:
+    """All that is missing; evaluators that want other runs' networks are put off while runs are to be trained."""
+    waiting = [item for item in todo if item.need != "nothing"]
+    if any(item.need != "evaluate" for item in waiting):
+        waiting = [item for item in waiting if _without_needs(item)]
+    return waiting
+
+
+def _later(todo: list[Todo]) -> list[Todo]:
+    """Runs that lack evaluators that want other runs' networks, with these alone."""
+    return [item for item in _evaluations(todo) if _only_needs(item)]
+
+
+def _evaluations(todo: list[Todo]) -> list[Todo]:
+    return [item for item in todo if item.need == "evaluate"]
+
+
+def _time(suite: Suite, store: Store, settings: SpeedSettings, options: Options) -> bool:
+    """Time the steps, one sweep at a time; on this machine, so that a sweep elsewhere leaves it to `mixbench speed`."""
+    if not isinstance(options.executor, LocalSettings):
+        print("step times are not taken by this executor: give `mixbench speed` on the machine to be timed",
+              file=sys.stderr)  # fmt: skip
+        return True
+    if options.lock is not None:
+        return time_cells(suite, store, settings, options)
+    with results_lock(store.root.parent, patient=True) as lock:
+        return time_cells(suite, store, settings, replace(options, lock=lock))
 
 
 def _only_needs(item: Todo) -> bool:
@@ -79,7 +102,7 @@ def _complete(item: Todo) -> bool:
     return item.need == "nothing" and item.record is not None and item.record.status in ("ok", "skipped")
 
 
-def _say_plan(suite: Suite, todo: list[Todo], waiting: list[Todo], workers: Workers) -> None:
+def _say_plan(suite: Suite, todo: list[Todo], waiting: list[Todo], workers: Workers, options: Options) -> None:
     progress = Progress(suite.name, 0, 0)
     finished = len(todo) - len(waiting)
     progress.say(f"{suite.file.title}: {len(todo)} runs, {finished} of them done already.")
@@ -93,104 +116,17 @@ def _say_plan(suite: Suite, todo: list[Todo], waiting: list[Todo], workers: Work
     for why, names in reasons.items():
         shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
         progress.say(f"  {shown}: {why}")
-    if waiting:
+    if waiting and isinstance(options.executor, LocalSettings):
         count = min(len(workers.environments), len(waiting))
         progress.say(f"Starting {count} worker(s) with {workers.threads} thread(s) each on {workers.device}.")
-
-
-def _do_runs(suite: Suite, store: Store, waiting: list[Todo], workers: Workers, options: Options) -> set[str]:
-    """Do the tasks; returns why evaluators were refused."""
-    refusals: set[str] = set()
-    tasks = [_task(item, suite, store, workers, options) for item in waiting]
-    items = {task["name"]: item for task, item in zip(tasks, waiting, strict=True)}
-    units = {
-        task["name"]: len(task["evals"]) + (items[task["name"]].spec.effective_protocol.epochs if task["train"] else 0)
-        for task in tasks
-    }
-    progress = Progress(suite.name, sum(units.values()), len(tasks))
-    try:
-        for event in Pool(workers.environments, logs_folder(store), options.run_timeout, options.lock).run(tasks):
-            name = event.task["name"]
-            if event.kind == "progress":
-                progress.advance(name, event.fields["units"])
-            elif event.kind == "done":
-                if event.fields["status"] == "bad input":
-                    raise BadInput(event.fields["reason"])
-                if event.fields["status"] == "refused":
-                    refusals.add(event.fields["reason"])
-                if event.fields.get("full"):
-                    raise StorageError(event.fields["reason"], full=True)
-                _close_record(event)
-                progress.finish(name, units[name], _finished_line(items[name], event, store))
-    finally:
-        progress.close()
-        for task in tasks:
-            _remove_unused(Path(task["folder"]))
-    return refusals
-
-
-def _task(item: Todo, suite: Suite, store: Store, workers: Workers, options: Options) -> dict[str, Any]:
-    training = item.need != "evaluate"
-    arms = [arm for arm in read_evals(suite) if not arm.needs]
-    folder = item.folder or store.new_attempt(item.spec.run_id)
-    return {
-        "task": "run",
-        "name": item.spec.run_id,
-        "spec": item.spec.model_dump(mode="json"),
-        "folder": str(folder),
-        "device": workers.device,
-        "threads": workers.threads,
-        "train": training,
-        "trial": options.trial,
-        "source_digest": item.source_digest,
-        "planned": item.seeds,
-        "checkpoint_seconds": options.checkpoint_seconds,
-        "evals": evaluations_todo(arms, folder, {}) if training else item.evals,
-    }
+        if workers.sharing:
+            progress.say(f"  {workers.sharing}")
 
 
 def _without_needs(item: Todo) -> bool:
     """Put off the evaluators that want other runs' networks; false where nothing else is left to do."""
     item.evals = [each for each in item.evals if not evaluator_facts(each["arm"]["evaluator"]).needs]
     return item.need != "evaluate" or bool(item.evals)
-
-
-def _remove_unused(folder: Path) -> None:
-    """Take back an attempt that never began."""
-    if not (folder / TRAIN_FILE).exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            folder.parent.rmdir()
-
-
-def _close_record(event: Event) -> None:
-    """A worker that died or failed could not write how its run ended."""
-    fields = event.fields
-    path = Path(event.task["folder"]) / TRAIN_FILE
-    if not event.task["train"] or fields["status"] in ("ok", "refused", "skipped", "diverged"):
-        return
-    lines = read_record(path).lines
-    if lines and lines[-1]["kind"] == "end":
-        return
-    with RecordWriter(path) as record:
-        if not lines:
-            record.append("begin", run_id=event.task["name"], spec=event.task["spec"], schema=1,
-                          labels=event.task["spec"]["labels"], source_digest=event.task["source_digest"],
-                          planned=event.task["planned"], provenance={}, epoch=0, time=time.time())  # fmt: skip
-        record.append("end", status=fields["status"], reason=fields["reason"], seconds=None)
-
-
-def _finished_line(item: Todo, event: Event, store: Store) -> str:
-    fields = event.fields
-    line = f"{item.name}: {fields['status']}"
-    if fields["status"] != "ok":
-        record = store.run(item.spec.run_id)
-        reason = fields.get("reason") or (record.reason if record is not None else "")
-        return f"{line}, {reason}" if reason else line
-    record = store.run(item.spec.run_id)
-    test = record.epochs[-1].get("test") if record is not None and record.epochs else None
-    accuracy = f", test top-1 {100 * test['top1']:.1f} %" if test else ""
-    return f"{line}{accuracy}, {duration_text(fields['seconds'])}"
 
 
 def require_records(store: Store) -> None:

@@ -59,6 +59,8 @@ class Todo:
     evals: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     others: Others = field(default_factory=dict[str, "dict[str, Any]"])
     """Finished runs of the same cell with another seed, by method label, for evaluators that want them."""
+    seen: list[list[str]] = field(default_factory=list[list[str]])
+    """Name and status of all attempts at the run, oldest first."""
 
     @property
     def name(self) -> str:
@@ -139,10 +141,12 @@ def _other(name: str, item: Todo, finished: list[tuple[Spec, RunRecord]]) -> dic
 
 def _todo(spec: Spec, title: str, seeds: list[int], store: Store) -> Todo:
     digest = run_source_digest(spec)
-    attempts = [attempt for attempt in store.attempts(spec.run_id) if attempt.spec]
+    every = store.attempts(spec.run_id)
+    attempts = [attempt for attempt in every if attempt.spec]
     current = [attempt for attempt in attempts if attempt.source_digest == digest]
     record = deciding(current or attempts) if attempts else None
     todo = Todo(spec, title, digest, seeds, "train", "new", record)
+    todo.seen = [[attempt.attempt, attempt.status] for attempt in every]
     if record is None:
         return todo
     if not current:

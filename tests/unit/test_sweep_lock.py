@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -36,3 +38,22 @@ def test_workers_of_a_killed_sweep_are_waited_for(tmp_path, capsys):
     assert done.returncode == 9
     with results_lock(tmp_path):
         assert "waiting for the workers of an interrupted run" in capsys.readouterr().err
+
+
+def test_a_patient_one_waits_for_a_living_owner(tmp_path, capsys):
+    inside, order = threading.Event(), []
+
+    def second():
+        inside.wait()
+        with results_lock(tmp_path, patient=True):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    other.start()
+    with results_lock(tmp_path):
+        inside.set()
+        while "waiting for mixbench" not in capsys.readouterr().err:
+            time.sleep(0.02)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]

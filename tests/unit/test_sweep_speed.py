@@ -41,10 +41,10 @@ def store(tmp_path):
 
 @pytest.fixture
 def tasks(monkeypatch):
-    """What was handed to worker processes, a list for each Pool; every session ends ok and leaves a record."""
+    """What was handed to worker processes, a list for each executor; every session ends ok and leaves a record."""
     pools: list[list[dict]] = []
 
-    class RecordingPool:
+    class RecordingExecutor:
         def __init__(self, environments, *_):
             assert len(environments) == 1
             pools.append([])
@@ -64,7 +64,7 @@ def tasks(monkeypatch):
                     writer.append("end", status="ok")
                 yield SimpleNamespace(kind="done", task=task, fields={"status": "ok", "seconds": 1.0})
 
-    monkeypatch.setattr(speed, "Pool", RecordingPool)
+    monkeypatch.setattr(speed, "LocalExecutor", RecordingExecutor)
     return pools
 
 

@@ -1,4 +1,4 @@
-"""Worker processes that take runs; a failure of one run never reaches another."""
+"""Worker processes on this machine, each of which takes run after run; a failure of one never reaches another."""
 
 from __future__ import annotations
 
@@ -10,24 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-STOP_SECONDS = 30.0
-"""How long a worker may take to save its run's state when asked to stop."""
+from bench.sweep.executors.api import STOP_SECONDS, Event, Task, last_line, task_log
 
 
-@dataclass(frozen=True)
-class Event:
-    """What happened to a task: kind "start", "progress" or "done" with the worker's fields."""
-
-    kind: str
-    task: dict[str, Any]
-    fields: dict[str, Any]
-
-
-class Pool:
+class LocalExecutor:
     """One process for each environment; iterate `run` for the events of all of them.
 
     What a worker prints goes to the log of the run that it works on, before and between runs to its own log in `logs`.
@@ -39,13 +28,13 @@ class Pool:
     ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
         self._slots = [
-            _Slot(environment, logs / f"worker-{number}.txt", timeout, lock)
+            Slot(environment, logs / f"worker-{number}.txt", timeout, lock)
             for number, environment in enumerate(environments)
         ]
 
-    def run(self, tasks: list[dict[str, Any]]) -> Iterator[Event]:
+    def run(self, tasks: list[Task]) -> Iterator[Event]:
         """Do all tasks; ends when all are done. Closing the iterator (Ctrl-C) stops the workers, state saved."""
-        waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
         for task in tasks:
             waiting.put(task)
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
@@ -70,7 +59,7 @@ class Pool:
                 slot.kill()
 
 
-class _Slot:
+class Slot:
     """A place for one worker process at a time."""
 
     def __init__(self, environment: dict[str, str], log: Path, timeout: float | None, lock: int | None) -> None:
@@ -81,7 +70,7 @@ class _Slot:
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
 
-    def work(self, waiting: queue.SimpleQueue[dict[str, Any]], events: queue.SimpleQueue[Event | None]) -> None:
+    def work(self, waiting: queue.SimpleQueue[Task], events: queue.SimpleQueue[Event | None]) -> None:
         """Take tasks until none is left; runs in a thread."""
         try:
             while not self._stopping.is_set():
@@ -90,7 +79,7 @@ class _Slot:
                 except queue.Empty:
                     break
                 events.put(Event("start", task, {}))
-                events.put(Event("done", task, self._do(task, events)))
+                events.put(Event("done", task, self.do(task, events)))
         finally:
             self.stop()
             events.put(None)
@@ -103,13 +92,22 @@ class _Slot:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
 
+    def leave(self) -> None:
+        """Have the worker save and leave; end it where it takes too long."""
+        self.stop()
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(STOP_SECONDS)
+        self.kill()
+
     def kill(self) -> None:
         """End a worker that has not left by itself."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
 
-    def _do(self, task: dict[str, Any], events: queue.SimpleQueue[Event | None]) -> dict[str, Any]:
+    def do(self, task: Task, events: queue.SimpleQueue[Event | None]) -> dict[str, Any]:
+        """Do one task and return the fields of its "done"; its other events are put into the queue."""
         process = self._ready_process()
         timed_out = threading.Event()
         timer = threading.Timer(self._timeout or 0, lambda: (timed_out.set(), process.kill()))
@@ -133,7 +131,7 @@ class _Slot:
             timer.cancel()
 
     def _converse(
-        self, process: subprocess.Popen[str], task: dict[str, Any], events: queue.SimpleQueue[Event | None]
+        self, process: subprocess.Popen[str], task: Task, events: queue.SimpleQueue[Event | None]
     ) -> dict[str, Any]:
         stdin, stdout = _pipes(process)
         stdin.write(json.dumps(task) + "\n")
@@ -141,7 +139,7 @@ class _Slot:
         for line in stdout:
             fields = json.loads(line)
             if fields["event"] == "done":
-                if fields["status"] not in ("ok", "refused", "skipped", "diverged"):
+                if fields["leaves"]:
                     process.wait()
                     self._process = None
                 return fields
@@ -162,20 +160,6 @@ class _Slot:
                     start_new_session=True,  # Ctrl-C is for the parent, which then asks its workers to save and leave
                 )
         return self._process
-
-
-def task_log(task: dict[str, Any]) -> Path:
-    """Where a worker prints while it does this task."""
-    return Path(task["folder"]) / "log.txt"
-
-
-def last_line(log: Path) -> str:
-    """The last line that is not blank, "" where there is none."""
-    try:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return ""
-    return lines[-1][:300] if lines else ""
 
 
 def _pipes(process: subprocess.Popen[str]) -> tuple[IO[str], IO[str]]:
