@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from bench.records import disk_is_full
 from bench.sweep.executors.api import STOP_SECONDS, Event, Task, last_line, task_log
 
 
@@ -108,7 +109,11 @@ class Slot:
 
     def do(self, task: Task, events: queue.SimpleQueue[Event | None]) -> dict[str, Any]:
         """Do one task and return the fields of its "done"; its other events are put into the queue."""
-        process = self._ready_process()
+        try:
+            process = self._ready_process()
+        except OSError as error:
+            reason = f"its worker process could not be started ({error.strerror or error})"
+            return {"status": "error", "reason": reason, "lost": True, "full": disk_is_full(error)}
         timed_out = threading.Event()
         timer = threading.Timer(self._timeout or 0, lambda: (timed_out.set(), process.kill()))
         if self._timeout:
@@ -148,6 +153,7 @@ class Slot:
 
     def _ready_process(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
+            self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("w") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "bench.cli", "worker"],
