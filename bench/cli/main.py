@@ -95,10 +95,14 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--dry-run", action="store_true", help="print run ids and what is to be done, do nothing")
     add.add_argument("--run-timeout", type=float, metavar="SECONDS", help="end any single run after this time")
     add.add_argument("--no-figures", action="store_true", help="write tables only")
-    add.add_argument("--executor", choices=["local", "ray", "slurm"], default="local",
-                     help="where runs are done: processes here, a Ray cluster, SLURM jobs (default: local)")  # fmt: skip
+    add.add_argument("--on-event", action="append", default=[], metavar="MODULE:FUNCTION",
+                     help="call a function with each event, see docs/events.md; repeatable")  # fmt: skip
+    add.add_argument("--tensorboard", type=Path, metavar="DIR",
+                     help="write TensorBoard event files (needs the extra tensorboard)")  # fmt: skip
+    add.add_argument("--executor", choices=["local", "ray"], default="local",
+                     help="where runs are done: processes here or a Ray cluster (default: local)")  # fmt: skip
     add.add_argument("--executor-set", action="append", default=[], metavar="KEY=VALUE", dest="executor_settings",
-                     help="a setting of the executor, such as num_gpus=0.5 or partition=gpu; repeatable")  # fmt: skip
+                     help="a setting of the executor, such as num_gpus=0.5; repeatable")  # fmt: skip
 
     add = _command(commands, "status", "what of a suite is done, running, failed or waiting, and the time left",
                    "mixbench status quickstart\n  mixbench status quickstart --watch")  # fmt: skip
