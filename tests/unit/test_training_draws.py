@@ -41,16 +41,16 @@ def test_prepared_draws_are_those_of_the_step_alone(implementation):
     assert_same(drawing.at((2, 3, 0), small), expected)
 
 
-def test_prepared_draws_are_not_made_again():
+def test_a_method_is_asked_once_a_step_and_told_the_progress():
     method = build_method(MethodSpec(implementation="mixup"))
-    asked: list[Key] = []
+    asked: list[BatchShape] = []
     draw = method.draw
-    method.draw = lambda key, shape: (asked.append(key), draw(key, shape))[1]  # type: ignore[method-assign]
+    method.draw = lambda key, shape: (asked.append(shape), draw(key, shape))[1]  # type: ignore[method-assign]
     drawing = Drawing(method, seed=0, epochs=1, steps_per_epoch=8, device=CPU)
     drawing.prepare([((0, step, 0), SHAPE) for step in range(4)])
     for step in range(4):
         drawing.at((0, step, 0), SHAPE)
-    assert len(asked) == 4
+    assert asked == [BatchShape(*SHAPE, step / 8) for step in range(4)]
 
 
 def test_one_buffer_carries_tensors_of_every_kind():
