@@ -10,6 +10,7 @@ import pytest
 
 from bench.records import RecordWriter, StorageError, read_record
 from bench.records.line import decode
+from bench.records.reader import damaged_since_begin
 
 ROOT = Path(__file__).parents[2]
 
@@ -182,3 +183,23 @@ def test_the_example_in_the_schema_is_a_valid_line():
     text = (ROOT / "results" / "README.md").read_text()
     example = next(line for line in text.splitlines() if line.startswith('{"kind"'))
     assert decode(example.encode()) == {"kind": "diagnostic", "name": "example", "value": 0.5}
+
+
+def test_damage_after_the_last_begin_makes_a_finished_record_doubtful(tmp_path):
+    path = tmp_path / "eval-clean-1.jsonl"
+    with RecordWriter(path) as writer:
+        writer.append("begin", digest="d")
+        writer.append("metric", name="nll", value=1.0, detail={})
+        writer.append("end", status="ok")
+    assert not damaged_since_begin(path)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"1.0", b"2.0"))
+    assert damaged_since_begin(path)
+    with RecordWriter(path) as writer:
+        writer.append("begin", digest="d")
+        writer.append("metric", name="nll", value=1.0, detail={})
+        writer.append("end", status="ok")
+    assert not damaged_since_begin(path)
+    path.write_bytes(content[:-3])
+    assert damaged_since_begin(path)
+    assert not damaged_since_begin(tmp_path / "none.jsonl")
