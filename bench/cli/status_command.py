@@ -13,6 +13,7 @@ from bench.clock import duration_text
 from bench.config.suite import Suite
 from bench.errors import EXIT_FINE, EXIT_INCOMPLETE
 from bench.records import Store
+from bench.sweep.options import leases_folder
 from bench.sweep.state import STATES, RunState, TimeLeft, run_states, time_left
 from bench.sweep.todo import find_todo
 
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
     suite, store = suite_of(options), store_of(options)
     if options.watch is not None:
         return _watch(suite, store, options.watch)
-    states = run_states(find_todo(suite, store))
+    states = _look(suite, store)
     if options.json:
         print(json.dumps([_plain(one) for one in states], indent=1))
     else:
@@ -76,12 +77,16 @@ def listed(states: list[RunState]) -> list[str]:
     return lines
 
 
+def _look(suite: Suite, store: Store) -> list[RunState]:
+    return run_states(find_todo(suite, store), leases=leases_folder(store))
+
+
 def _watch(suite: Suite, store: Store, seconds: float) -> int:
     """Redraw on a terminal, print a line whenever something changed elsewhere, until all is done or Ctrl-C."""
     shown, code = "", EXIT_INCOMPLETE
     try:
         while True:
-            states = run_states(find_todo(suite, store))
+            states = _look(suite, store)
             code = _exit_code(states)
             lines = [headline(suite, states), *left_lines(states, time_left(states, suite.evals))]
             if sys.stdout.isatty():
@@ -110,6 +115,7 @@ def _plain(one: RunState) -> dict[str, object]:
         "status": item.record.status if item.record else "not started", "need": item.need, "why": item.why,
         "reason": item.record.reason if item.record else "", "state": one.state, "epochs_done": one.epochs_done,
         "epochs": one.epochs, "machine": one.machine, "quiet_seconds": one.quiet,
+        "host": one.host, "process": one.process,
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What each run of a suite is doing, told from its records alone, so that any machine that sees them can ask."""
+"""What each run of a suite is doing, told from records and leases, so that any machine that sees them can ask."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.records.attempt import planned_epochs
+from bench.records.lease import Holder, holder
 from bench.sweep.schedule import list_schedule
 from bench.sweep.speeds import Speeds, machine_of
 from bench.sweep.todo import Todo
@@ -23,7 +24,8 @@ FAILED = ("error", "oom", "timeout", "diverged")
 class RunState:
     """state: one of STATES. epochs_done, epochs: of the attempt that counts. machine: its hardware, "" if unknown.
 
-    quiet: seconds since a file of a run without an end changed, None for other runs.
+    quiet: seconds since a file of a run without an end changed, None for other runs. host: where the process is that
+    does a running run, "" if unknown, and which.
     """
 
     item: Todo
@@ -32,6 +34,8 @@ class RunState:
     epochs: int
     machine: str
     quiet: float | None
+    host: str = ""
+    process: int | None = None
 
     @property
     def why(self) -> str:
@@ -39,7 +43,9 @@ class RunState:
         record = self.item.record
         if self.state == "running":
             what = "evaluating" if self.item.need == "evaluate" else f"epoch {self.epochs_done} of {self.epochs}"
-            return f"{what}, last change {self.quiet:.0f} s ago" + (f", {self.machine}" if self.machine else "")
+            where = f"on {self.host}, process {self.process}" if self.host else ""
+            quiet = f"last change {self.quiet:.0f} s ago" if self.quiet is not None else ""
+            return ", ".join(filter(None, (what, quiet, where, self.machine)))
         if self.state == "failed" and record is not None:
             return f"{record.status}: {record.reason}" if record.reason else record.status
         return record.reason if record is not None and record.reason and self.state != "waiting" else self.item.why
@@ -64,10 +70,15 @@ class TimeLeft:
         return list_schedule(self.seconds, workers)
 
 
-def run_states(todo: Sequence[Todo], now: float | None = None) -> list[RunState]:
-    """The state of each run. now: seconds since 1970, as the files' times are."""
+def run_states(todo: Sequence[Todo], now: float | None = None, leases: Path | None = None) -> list[RunState]:
+    """The state of each run. now: seconds since 1970, as the files' times are. leases: folder of the sweeps' leases.
+
+    A run is running while its lease is renewed. One without a lease is taken to be running while its files change,
+    since records may have been copied without leases; but a run whose holder is known to be gone is not.
+    """
     moment = time.time() if now is None else now
-    return [_state(item, moment) for item in todo]
+    held = {} if leases is None else _held(leases, moment)
+    return [_state(item, moment, held) for item in todo]
 
 
 def time_left(states: Sequence[RunState], evaluators: Sequence[str]) -> TimeLeft:
@@ -101,22 +112,40 @@ def time_left(states: Sequence[RunState], evaluators: Sequence[str]) -> TimeLeft
     return left
 
 
-def _state(item: Todo, now: float) -> RunState:
-    record = item.record
-    epochs = item.spec.effective_protocol.epochs
-    if record is None:
-        return RunState(item, "waiting", 0, epochs, "", None)
-    machine = machine_of(record.provenance)
-    if item.need == "nothing":
+def _state(item: Todo, now: float, held: dict[str, Holder]) -> RunState:
+    record, own = item.record, held.get(item.spec.run_id)
+    epochs, machine = item.spec.effective_protocol.epochs, machine_of(record.provenance) if record is not None else ""
+    if record is not None and item.need == "nothing":
         state = "done" if record.status in ("ok", "skipped") else "failed"
         return RunState(item, state, planned_epochs(record.spec) or epochs, epochs, machine, None)
-    open_ended = item.need == "evaluate" or (record.status == "incomplete" and not item.why.startswith("stale"))
-    quiet = max(0.0, now - _last_change(record.folder, item.need == "evaluate")) if open_ended else None
-    done = len(record.epochs) if open_ended or item.need == "resume" else 0
-    if quiet is not None and quiet < ACTIVE_SECONDS:
+    stale = item.why.startswith("stale")
+    evaluation = item.need == "evaluate"
+    open_ended = record is not None and (evaluation or (record.status == "incomplete" and not stale))
+    quiet = max(0.0, now - _last_change(record.folder, evaluation)) if record is not None and open_ended else None
+    done = len(record.epochs) if record is not None and (open_ended or item.need == "resume") else 0
+    if own is not None and not own.gone:
+        return RunState(item, "running", done, epochs, machine, quiet, own.host, own.process)
+    if own is None and quiet is not None and quiet < ACTIVE_SECONDS:
         return RunState(item, "running", done, epochs, machine, quiet)
-    failed = record.status in FAILED and not item.why.startswith("stale")
+    failed = record is not None and record.status in FAILED and not stale
     return RunState(item, "failed" if failed else "waiting", done, epochs, machine, quiet)
+
+
+def _held(leases: Path, now: float) -> dict[str, Holder]:
+    """By run id who holds it: leases that were renewed lately, and those whose holder is known to be gone."""
+    found: dict[str, Holder] = {}
+    if not leases.is_dir():
+        return found
+    with os.scandir(leases) as entries:
+        for entry in entries:
+            one = holder(leases, entry.name)
+            if one is None:
+                continue
+            file = leases / entry.name / str(one.generation)
+            renewed = file.stat().st_mtime if file.is_file() else 0.0
+            if one.gone or now - renewed < max(ACTIVE_SECONDS, one.seconds):
+                found[entry.name] = one
+    return found
 
 
 def _last_change(folder: Path, evaluation: bool) -> float:

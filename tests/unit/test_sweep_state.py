@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 
 import pytest
 from recorded_runs import MACHINE, write_run
@@ -13,6 +14,7 @@ from bench.cli.main import main
 from bench.config.overrides import parse_set_options
 from bench.config.suite import load_suite
 from bench.records import CHECKPOINT_FILE, Store
+from bench.records.lease import acquire
 from bench.sweep.state import ACTIVE_SECONDS, run_states, time_left
 from bench.sweep.todo import find_todo
 
@@ -72,6 +74,34 @@ def test_a_checkpoint_alone_shows_that_a_run_is_alive(suite, store, runs):
     checkpoint = folder / CHECKPOINT_FILE
     os.utime(checkpoint, (NOW - 20, NOW - 20))
     assert states(suite, store)["erm", 0].state == "running"
+
+
+def test_a_held_run_is_running_and_says_where(suite, store, runs, tmp_path):
+    write_run(store, runs["erm", 0], [1.0], None)
+    write_run(store, runs["erm", 2], [1.0], None)
+    leases = tmp_path / "leases"
+    held = [acquire(leases, runs[key].spec.run_id) for key in (("erm", 0), ("erm", 1), ("mixup", 0))]
+    try:
+        forgotten = leases / runs["mixup", 0].spec.run_id / "1"
+        os.utime(forgotten, (1e9, 1e9))
+        dead = leases / runs["erm", 2].spec.run_id / "1"
+        dead.parent.mkdir()
+        fields = json.loads((leases / runs["erm", 0].spec.run_id / "1").read_text())
+        dead.write_text(json.dumps({**fields, "started": "long ago"}))
+        found = {
+            (one.item.spec.labels.method, one.item.spec.seed): one
+            for one in run_states(find_todo(suite, store), leases=leases)
+        }
+    finally:
+        for lease in held:
+            lease.release()
+    where = f"on {socket.gethostname()}, process {os.getpid()}"
+    assert re.fullmatch(rf"epoch 1 of 10, last change \d s ago, {where}, Abacus, 1 thread\(s\)", found["erm", 0].why)
+    assert found["erm", 1].why == f"epoch 0 of 10, {where}"  # it has not written a line yet
+    states = {name: one.state for name, one in found.items()}
+    running = {("erm", 0), ("erm", 1)}  # erm 2's holder is gone, mixup 0's lease has not been renewed for years
+    assert states == {name: "running" if name in running else "waiting" for name in found}
+    assert len(left(suite, store).seconds) == 6
 
 
 def test_an_old_source_is_no_failure(suite, store, runs):
