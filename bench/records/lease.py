@@ -22,13 +22,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from bench.records.errors import storage
+from bench.records.errors import StorageError, storage
 from bench.records.machine import machine_id, process_start, runs_here
 
 LEASE_SECONDS = 120.0
 """How long an unchanged lease counts; NFS clients may show a file as it was up to 60 s ago."""
 BEATS = 6
 """Renewals in the life of a lease."""
+LOOKS, LOOK_SECONDS = 100, 0.02
+"""How often, and after what pause, a lease that vanished between listing and reading is looked for again."""
 
 
 @dataclass(frozen=True)
@@ -98,11 +100,11 @@ class Lease:
 
 def holder(folder: Path, run_id: str) -> Holder | None:
     """Who holds a run; None when nobody does."""
-    own = folder / run_id
-    newest = max(_generations(own), default=0)
-    content = _read(own / str(newest)) if newest else ""
-    if not content:
-        return None
+    newest, content = _newest(folder / run_id)
+    return _holder(newest, content) if newest else None
+
+
+def _holder(generation: int, content: str) -> Holder:
     try:
         found = json.loads(content)
     except ValueError:
@@ -111,7 +113,7 @@ def holder(folder: Path, run_id: str) -> Holder | None:
     process, started = int(fields.get("process", 0)), str(fields.get("started", ""))
     gone = fields.get("machine") == machine_id() and not runs_here(process, started)
     seconds = float(fields.get("seconds", LEASE_SECONDS))
-    return Holder(newest, content, seconds, str(fields.get("host", "?")), process, gone)
+    return Holder(generation, content, seconds, str(fields.get("host", "?")), process, gone)
 
 
 def acquire(folder: Path, run_id: str, seconds: float = LEASE_SECONDS, expired: str | None = None) -> Lease | None:
@@ -121,10 +123,11 @@ def acquire(folder: Path, run_id: str, seconds: float = LEASE_SECONDS, expired: 
     the same. StorageError when the folder cannot be written.
     """
     own = folder / run_id
-    before = holder(folder, run_id)
+    newest, content = _newest(own)
+    before = _holder(newest, content) if newest else None
     if before is not None and not before.gone and before.content != expired:
         return None
-    generation = 1 + max(_generations(own), default=0)
+    generation = newest + 1  # of the same look as the verdict, so that two who came to it want the same file
     lease = Lease(own / str(generation), seconds)
     with storage("cannot write", own):
         if not _create(own / str(generation), lease.content()):
@@ -142,7 +145,7 @@ class Watch:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._seen: dict[str, tuple[str | None, float]] = {}
 
     def look(self, run_id: str) -> tuple[bool, str | None]:
         """Whether a run may be taken now, and the content of the expired lease that is taken over then (None: none).
@@ -154,7 +157,7 @@ class Watch:
             self._seen.pop(run_id, None)
             return True, None
         now = time.monotonic()
-        content, since = self._seen.get(run_id, ("", now))
+        content, since = self._seen.get(run_id, (None, now))
         if content != found.content:
             self._seen[run_id] = (found.content, now)
             return False, None
@@ -194,6 +197,20 @@ def _read(file: Path) -> str:
         return file.read_text(errors="replace")
     except OSError:
         return ""
+
+
+def _newest(folder: Path) -> tuple[int, str]:
+    """Generation and content of the newest lease, (0, "") without any."""
+    newest = 0
+    for _ in range(LOOKS):
+        newest = max(_generations(folder), default=0)
+        if not newest:
+            return 0, ""
+        try:
+            return newest, (folder / str(newest)).read_text(errors="replace")
+        except OSError:  # released, or taken over, since the look at the folder
+            time.sleep(LOOK_SECONDS)
+    raise StorageError(f"cannot read {folder / str(newest)}")
 
 
 def _generations(folder: Path) -> list[int]:

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from bench.records import lease as lease_module
 from bench.records import machine
 from bench.records.lease import Watch, acquire, holder
 
@@ -164,6 +165,23 @@ def test_process_numbers_that_are_used_again_are_not_the_holder(tmp_path):
     assert machine.runs_here(os.getpid(), own)
     assert not machine.runs_here(os.getpid(), str(int(own) - 1))
     assert not machine.runs_here(os.getpid(), "")
+
+
+def test_two_who_saw_the_same_state_want_the_same_file(tmp_path, monkeypatch):
+    """Both found nobody; the second one's look at the folder is older than the first one's lease."""
+    folder = tmp_path / "r"
+    first = acquire(tmp_path, "r")
+    monkeypatch.setattr(lease_module, "_newest", lambda _: (0, ""))
+    assert acquire(tmp_path, "r") is None
+    assert [path.name for path in folder.iterdir()] == ["1"]
+    first.release()
+
+
+def test_an_empty_lease_expires_too(tmp_path, monkeypatch):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "1").touch()
+    monkeypatch.setattr(lease_module, "LEASE_SECONDS", 0.1)
+    assert wait_until_free(Watch(tmp_path)) == ""
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"token": 1}'])
