@@ -71,6 +71,10 @@ def test_only_one_step_is_kept_and_only_compiled_ones():
     assert build(spec_of(1)).backbone is mixup.backbone
     assert build(spec_of(1, "erm", compile="none")).backbone is not mixup.backbone
     assert build(spec_of(2)).backbone is mixup.backbone
+    smoothed = build(spec_of(2, label_smoothing=0.1))
+    assert smoothed.backbone is not mixup.backbone
+    mixup = build(spec_of(2))
+    assert mixup.backbone is not smoothed.backbone
     assert build(spec_of(2, "erm")).backbone is not mixup.backbone
     assert build(spec_of(2)).backbone is not mixup.backbone
 
