@@ -88,21 +88,24 @@ def choose_back_end(device: torch.device, n: int, m: int, asked: str = "auto") -
     schema="(Tensor cost, float epsilon, int iterations, str stopping, float tolerance, str back_end) -> Tensor",
 )
 def _sinkhorn(cost: Tensor, epsilon: float, iterations: int, stopping: str, tolerance: float, back_end: str) -> Tensor:
-    """One node for torch.compile, which would otherwise unroll the loop."""
+    """One node for torch.compile, which would otherwise unroll the loop; contiguous, as the compiler is promised."""
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
-        cost = cost.float()
-        if not len(cost):
-            return torch.empty_like(cost)
-        if stopping != "fixed":
-            return log_plan_loop(cost, epsilon, iterations, stopping, tolerance)
-        chosen = choose_back_end(cost.device, cost.shape[1], cost.shape[2], back_end)
-        if chosen == "triton":
-            return triton_plan(cost, epsilon, iterations)
-        if chosen == "native":
-            return scaled_plan(cost, epsilon, iterations, native_block, LANES)
-        if chosen == "scaling":
-            return scaled_plan(cost, epsilon, iterations, torch_block)
+        return _plan(cost.float(), epsilon, iterations, stopping, tolerance, back_end).contiguous()
+
+
+def _plan(cost: Tensor, epsilon: float, iterations: int, stopping: str, tolerance: float, back_end: str) -> Tensor:
+    if not len(cost):
+        return cost.clone()
+    if stopping != "fixed":
         return log_plan_loop(cost, epsilon, iterations, stopping, tolerance)
+    chosen = choose_back_end(cost.device, cost.shape[1], cost.shape[2], back_end)
+    if chosen == "triton":
+        return triton_plan(cost, epsilon, iterations)
+    if chosen == "native":
+        return scaled_plan(cost, epsilon, iterations, native_block, LANES)
+    if chosen == "scaling":
+        return scaled_plan(cost, epsilon, iterations, torch_block)
+    return log_plan_loop(cost, epsilon, iterations, stopping, tolerance)
 
 
 @_sinkhorn.register_fake
