@@ -156,7 +156,7 @@ def _become_worker(descriptors: list[int], question: dict[str, Any], checkpoint_
     try:
         import bench.run.worker as worker
 
-        train = worker.train_run
+        train: Any = worker.train_run
 
         def train_and_save_often(*arguments: Any) -> str:
             return train(*arguments[:7], checkpoint_seconds, *arguments[8:])

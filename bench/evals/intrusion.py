@@ -111,7 +111,7 @@ def mixed_images(
         views = method.views(images, context.normalise, draws)
     recording = RecordingBackbone(context.backbone)
     batch = Batch(views, labels)
-    method.loss(cast("Any", recording), batch, guided(method, context.backbone, batch, draws))
+    method.loss(cast("Any", recording), batch, guided(method, cast("Any", context.backbone), batch, draws))
     fitting = [seen for seen in recording.passes if seen.shape[1:] == images.shape[1:] and len(seen) % len(images) == 0]
     return [part for seen in fitting for part in seen.split(len(images))], draws
 
