@@ -11,6 +11,9 @@ bench: setup
 bench-self: setup
 	$(BIN)/python tools/bench_self.py
 
+all-methods: setup
+	$(BIN)/mixbench run configs/suite/all-methods.yaml
+
 test: setup
 	$(BIN)/python -m pytest -n 2
 
