@@ -1,5 +1,5 @@
 # Verbs only: some folders have the names of likely targets, so every target is phony.
-.PHONY: bench bench-self test test-page setup lint types check cards docs lock clean
+.PHONY: bench all-methods bench-self test test-page setup lint types check cards docs lock clean
 
 PYTHON ?= python3
 VENV := .venv
