@@ -63,10 +63,10 @@ def draw_gallery(
             _name(axes[line][0], "share of first")
             line += 1
     absent = [f"{row.name}: {row.reason}" for row in rows if row.made is None]
-    figure.suptitle(title, fontsize=9)
     figure.text(0.01, 0.002, "\n".join(absent), fontsize=6, va="bottom")
     height = figure.get_figheight()
-    bottom, top = (0.3 + 0.11 * len(absent)) / height, 1 - 0.6 / height
+    figure.suptitle(title, fontsize=9, y=1 - 0.2 / height)
+    bottom, top = (0.55 + 0.11 * len(absent)) / height, 1 - 0.5 / height
     figure.subplots_adjust(left=0.14, right=0.99, bottom=bottom, top=top, hspace=0.42, wspace=0.08)
     figure.savefig(path, metadata={"Software": None})
 
