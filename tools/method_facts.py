@@ -105,7 +105,10 @@ def fitting(name: str) -> tuple[Method, TimmBackbone]:
 
 
 def pass_count(method: Method, backbone: TimmBackbone, images: tuple[Tensor, Tensor]) -> float:
-    """Images through this network and copies of it inside the method, per image and step, mean over 32 steps."""
+    """Images through this network and copies of it inside the method, per image and step, mean over 32 steps.
+
+    A method with a history has none in the first of them, and may make up for it there.
+    """
     nets = [backbone, *(module for module in method.modules() if isinstance(module, TimmBackbone))]
     normalise = Normaliser((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     with contextlib.ExitStack() as stack:
@@ -115,7 +118,8 @@ def pass_count(method: Method, backbone: TimmBackbone, images: tuple[Tensor, Ten
             with torch.no_grad():
                 views = method.views(images[0][:BATCH], normalise, draws)
             batch = Batch(views, images[1][:BATCH])
-            method.loss(backbone, batch, guided(method, backbone, batch, draws))
+            loss = method.loss(backbone, batch, guided(method, backbone, batch, draws))
+            method.remember(batch, loss.carry)
         return round(sum(count.images for count in counts) / (32 * BATCH), 3)
 
 
