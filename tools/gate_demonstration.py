@@ -1,6 +1,6 @@
 """Show the gate on trees of known health: `python tools/gate_demonstration.py FOLDER [--publish]`.
 
-Works on a clone of this checkout's last commit. Makes a baseline of ten seeds of docs/examples/gate-digits.yaml, then
+Works on a clone of this checkout's last commit. Makes a baseline of thirty seeds of docs/examples/gate-digits.yaml, then
 sends thirty trees through `mixbench gate accuracy --run`, each with five seeds of its own: ten unchanged ones, ten in
 which one method file swaps lam and 1 - lam in its loss, ten in which CutMix keeps the lam that it drew although its
 box was clipped. Everything lies in FOLDER and is done once: stopped, the tool goes on where it was. About 140 runs of
@@ -31,8 +31,8 @@ from tools.gate_demonstration_tables import BASELINE, LAST_LOOK, OUTCOME, PAGE, 
 
 SUITE = "docs/examples/gate-digits.yaml"
 METHODS = ("erm", "mixup", "cutmix")
-BASE_SEEDS = 10
-MARGIN = 2
+BASE_SEEDS = 30
+MARGIN = 3
 MACHINE = ("--device", "cpu", "--workers", "1", "--threads", "1")
 DIGESTS = """
 import json, sys
@@ -141,7 +141,7 @@ class Demonstration:
         self.mixbench("unchanged", "run", SUITE, "--no-figures", *MACHINE, "--results", store)
         self.mixbench(
             "unchanged", "gate", "accept", SUITE, "--results", store, "--baseline", str(self.baseline),
-            "--margin", str(MARGIN), "--reason", "ten seeds of the example suite, for the demonstration of the gate",
+            "--margin", str(MARGIN), "--reason", "thirty seeds of the example suite, for the demonstration of the gate",
         )  # fmt: skip
 
     def answer(self, study: Study) -> Path:
