@@ -8,8 +8,9 @@ import contextlib
 from bench.cli.suite_options import store_of
 from bench.errors import EXIT_FINE, BadInput
 from bench.gate.accept import accept
-from bench.gate.baseline import RECOMMENDED_SEEDS, Margins
+from bench.gate.baseline import LOOSEST, RECOMMENDED_SEEDS, STRICTEST, Margins
 from bench.gate.check import gate
+from bench.gate.decision import Rule
 from bench.gate.outputs import append_step_summary, write_json, write_junit
 from bench.gate.power import baseline_power
 from bench.gate.terminal import outcome_text, power_text
@@ -47,12 +48,14 @@ def _accept(options: argparse.Namespace) -> int:
     robustness = accuracy if options.robustness_margin is None else options.robustness_margin
     if not (0 < accuracy < 100 and 0 < robustness < 100):
         raise BadInput("--margin: is in percentage points, above 0 and below 100")
+    if not STRICTEST <= options.alpha <= LOOSEST:
+        raise BadInput(f"--alpha: is a chance between {STRICTEST:g} and {LOOSEST:g}, such as 0.05")
     store = store_of(options)
     require_records(store)
     margins = Margins(accuracy=accuracy, robustness=robustness)
-    made = accept(options.baseline, options.suites, store, options.reason, margins, options.assignments)
+    made = accept(options.baseline, options.suites, store, options.reason, margins, options.assignments, options.alpha)
     for kind in ("accuracy", "robustness"):
-        powers = baseline_power(getattr(made.baseline, kind))
+        powers = baseline_power(getattr(made.baseline, kind), Rule(options.alpha))
         if powers:
             print(f"{kind.upper()}\n{power_text(powers, getattr(margins, kind))}\n")
     if not made.baseline.speed:

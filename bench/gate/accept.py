@@ -25,6 +25,7 @@ from bench.gate.baseline import (
     write_baseline,
 )
 from bench.gate.candidates import Candidate, find_candidates
+from bench.gate.decision import RULE
 from bench.gate.measures import Measure, accuracy, robustness, test_images
 from bench.gate.speed import counts_as_new
 from bench.gate.step_times import session_ratios
@@ -40,8 +41,9 @@ class Accepted:
 
 
 def accept(
-    path: Path, suites: Sequence[str], store: Store, reason: str, margins: Margins, assignments: Sequence[str] = ()
-) -> Accepted:
+    path: Path, suites: Sequence[str], store: Store, reason: str, margins: Margins, assignments: Sequence[str] = (),
+    alpha: float = RULE.alpha,
+) -> Accepted:  # fmt: skip
     """Make the runs of the current code the baseline. Every planned run must be there, but rows may be skipped.
 
     BadInput where a run is missing, stale, failed or not evaluated, where a row has fewer than FEWEST_SEEDS seeds, or
@@ -69,6 +71,7 @@ def accept(
         code={**code_state(), "packages": package_versions()},
         suites=tuple(PlannedSuite(name=name, assignments=tuple(assignments)) for name in suites),
         margins=margins,
+        alpha=alpha,
         accuracy=tuple(_accuracy_entry(candidate, runs[candidate.arm]) for candidate in kept),
         robustness=tuple(entry for each in kept for entry in _robustness_entries(each, runs[each.arm])),
         speed=tuple(entry for each in kept for entry in _speed_entries(each, candidates, sessions)),
