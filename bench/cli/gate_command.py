@@ -53,7 +53,10 @@ def _accept(options: argparse.Namespace) -> int:
     store = store_of(options)
     require_records(store)
     margins = Margins(accuracy=accuracy, robustness=robustness)
-    made = accept(options.baseline, options.suites, store, options.reason, margins, options.assignments, options.alpha)
+    made = accept(
+        options.baseline, options.suites, store, options.reason, margins, options.assignments, options.alpha,
+        options.recorded,
+    )  # fmt: skip
     for kind in ("accuracy", "robustness"):
         powers = baseline_power(getattr(made.baseline, kind), Rule(options.alpha))
         if powers:
@@ -62,6 +65,9 @@ def _accept(options: argparse.Namespace) -> int:
         print("No step times of the current code: `gate speed` needs some sessions of `mixbench speed` first.")
     if min(len(entry.runs) for entry in made.baseline.accuracy) < RECOMMENDED_SEEDS:
         print(f"Fewer than {RECOMMENDED_SEEDS} seeds: the gate will be open more often.")
+    for entry in made.baseline.accuracy:
+        if (versions := len({run.source_digest for run in entry.runs})) > 1:
+            print(f"{entry.labels.method}: its runs were made by {versions} versions of the code.")
     for left_out in made.left_out:
         print(f"Left out: {left_out}")
     print(f"Written: {options.baseline}")
