@@ -174,7 +174,21 @@ def with_tables(page: str, outcome: dict[str, Any]) -> str:
     """The page with the tables between their markers."""
     page = replaced(page, "demonstration", trees_table(outcome))
     page = replaced(page, "demonstration, expected", expected_table(outcome))
+    page = replaced(page, "digits spread", example_sentence(outcome))
     return replaced(page, "digits example", example_table(outcome))
+
+
+def example_sentence(outcome: dict[str, Any]) -> str:
+    """Seed spread and power of the example suite's baseline, in words."""
+    rows = outcome["baseline"]
+    own = ", ".join(f"{method} {row['own_spread']:.2f}" for method, row in rows.items())
+    seeds = min(len(values) for values in outcome["runs"]["baseline"].values())
+    finds = max(row["finds"] for row in rows.values())
+    return (
+        f"Measured over {seeds} seeds, its seed spread is {outcome['expected']['spread']:.2f} points ({own}). With alpha "
+        f"{outcome['alpha']:g}\nfive new seeds show a drop of {finds:.1f} points in one row with probability 0.8; "
+        f"its margin is {outcome['margin']:g} points."
+    )
 
 
 def example_table(outcome: dict[str, Any]) -> str:
