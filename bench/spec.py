@@ -62,6 +62,12 @@ class DataSpec(Section):
     flip: bool = False
     rand_augment: str | None = None
     """timm's RandAugment string such as "rand-m9-mstd0.5-inc1"; for "streaming" only."""
+    decoder: Annotated[Literal["pil", "torchvision", "nvjpeg"], Field(json_schema_extra=NEUTRAL)] = "pil"
+    """For "streaming": what decodes JPEG files to train on ("nvjpeg": a CUDA device). Pillow decodes the rest."""
+    shrink_to: Annotated[PositiveInt | None, Field(json_schema_extra=NEUTRAL)] = None
+    """For "streaming": training images with a longer shorter side than this are shrunk to it while they are decoded."""
+    augment_on: Annotated[Literal["workers", "device"], Field(json_schema_extra=UNHASHED)] = "workers"
+    """For "streaming": where training images are cropped, resized and flipped. The pixels are the same."""
     digest: str | None = None
     """Digest of the splits (which images, which labels); filled in when the data are looked at."""
 
@@ -72,6 +78,21 @@ class DataSpec(Section):
                 raise ValueError(f"{name} has {len(values)} values for {self.channels} channels")
         if self.rand_augment is not None and self.source != "streaming":
             raise ValueError("rand_augment needs source: streaming")
+        return self
+
+    @model_validator(mode="after")
+    def _decoding_possible(self) -> DataSpec:
+        for name in ("decoder", "shrink_to", "augment_on"):
+            if self.source != "streaming" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} {getattr(self, name)} needs source: streaming")
+        if self.shrink_to is not None and self.shrink_to < self.resolution:
+            raise ValueError(f"shrink_to {self.shrink_to} is below the resolution {self.resolution}")
+        if self.rand_augment is not None and self.augment_on == "device":
+            raise ValueError("rand_augment is done by workers; leave augment_on at workers")
+        if self.decoder == "nvjpeg" and self.augment_on != "device":
+            raise ValueError("decoder nvjpeg leaves the images on the device; set augment_on: device")
+        if self.decoder == "nvjpeg" and self.shrink_to is not None:
+            raise ValueError("shrink_to is done by workers; decoder nvjpeg decodes whole images")
         return self
 
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from methods.api import Backbone, Batch, BatchShape, Draws, Loss, Method, Normalise
 from methods.ops.augmix_operations import mix, run_chains
 from methods.ops.augmix_plan import Plan, draw_plan, schedule
+from methods.ops.jensen_shannon import consistency_loss
 from methods.ops.keys import Key
 
 RANDOM_DEPTH = 3
@@ -121,18 +121,4 @@ class AugMix(Method):
         """One pass over all views; the divergence only with jsd."""
         if not self.jsd:
             return super().loss(backbone, batch, draws)
-        logits = backbone(torch.cat(batch.views)).chunk(len(batch.views))
-        classification = self.task.criterion(logits[0], batch.labels).mean()
-        divergence = jensen_shannon(logits)
-        total = classification + self.jsd_weight * divergence
-        return Loss(total, {"classification": classification.detach(), "jsd": divergence.detach()})
-
-
-def jensen_shannon(logits: tuple[Tensor, ...]) -> Tensor:
-    """Jensen-Shannon divergence of several predictions (B, K) each, mean over the batch, () float32, in nats.
-
-    The mixture is clamped to at least 1e-7 (Hendrycks et al. 2020, equation 2 and official code).
-    """
-    log_p = torch.stack([F.log_softmax(prediction.float(), dim=1) for prediction in logits])
-    log_mixture = log_p.exp().mean(0).clamp(1e-7, 1).log()
-    return (log_p.exp() * (log_p - log_mixture)).sum(-1).mean()
+        return consistency_loss(backbone, batch, self.task.criterion, self.jsd_weight)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +15,7 @@ from methods.ops.augmix_operations import run_chains
 from methods.ops.augmix_plan import Plan, draw_plan, schedule
 from methods.ops.fractals import fractal_pictures
 from methods.ops.keys import Key
+from methods.ops.picture_mixing import combined, crops, draw_powers, larger, spare
 
 
 class PixMixProcedural(Method):
@@ -68,7 +68,7 @@ class PixMixProcedural(Method):
         """Draw the pictures, (pictures, C, ceil(9 H / 8), ceil(9 W / 8)) uint8."""
         super().setup(backbone, task)
         channels, height, width = task.input_shape
-        pictures = fractal_pictures(self.count, channels, _larger(height), _larger(width))
+        pictures = fractal_pictures(self.count, channels, larger(height), larger(width))
         self.register_buffer("pictures", pictures, persistent=False)
 
     def draw(self, key: Key, shape: BatchShape) -> Draws:
@@ -78,15 +78,14 @@ class PixMixProcedural(Method):
         """
         generator = key.fold("rounds").generator()
         size, each = shape.size, (self.rounds, shape.size)
-        spare = (_larger(shape.height) - shape.height + 1, _larger(shape.width) - shape.width + 1)
         framed = generator.random(each) < 0.5
         tensors = {
             "picture": generator.integers(self.count, size=size),
-            "corner": generator.integers(spare, size=(size, 2)),
+            "corner": generator.integers(spare(shape.height, shape.width), size=(size, 2)),
             "count": generator.integers(self.rounds + 1, size=size),
             "framed": framed,
             "multiplied": generator.random(each) < 0.5,
-            "powers": self._powers(generator, each),
+            "powers": draw_powers(generator, self.beta, each),
         }
         plan = self.plan(key, shape, framed)
         return Draws(
@@ -104,16 +103,11 @@ class PixMixProcedural(Method):
         started = generator.random((1, shape.size)) < 0.5
         return dataclasses.replace(plan, depth=np.concatenate([started, ~framed]).astype(np.int64).reshape(-1))
 
-    def _powers(self, generator: np.random.Generator, each: tuple[int, int]) -> np.ndarray:
-        within = generator.random(each) < 0.5
-        u, v, w = generator.beta(self.beta, 1, each), *generator.beta(1, self.beta, (2, *each))
-        powers = np.stack([np.where(within, u, 1 + v), np.where(within, v, -w)])
-        return powers.astype(np.float32)
-
     def views(self, images: Tensor, normalise: Normalise, draws: Draws) -> tuple[Tensor, ...]:
         """The mixed images."""
         copies = run_chains(images, draws.tensors, 1).view(self.rounds + 1, *images.shape)
-        picture = self._crops(draws["picture"], draws["corner"], images.shape[-2], images.shape[-1]).float() / 255
+        height, width = images.shape[-2:]
+        picture = crops(self.pictures, draws["picture"], draws["corner"], height, width).float() / 255
         column = (..., None, None, None)
         mixed = copies[0].float() / 255
         for number in range(self.rounds):
@@ -121,21 +115,3 @@ class PixMixProcedural(Method):
             result = combined(mixed, other, draws["powers"][:, number][column], draws["multiplied"][number][column])
             mixed = torch.where((number < draws["count"])[column], result.clamp(0, 1), mixed)
         return (normalise(255 * mixed),)
-
-    def _crops(self, picture: Tensor, corner: Tensor, height: int, width: int) -> Tensor:
-        rows = corner[:, 0, None] + torch.arange(height, device=corner.device)
-        columns = corner[:, 1, None] + torch.arange(width, device=corner.device)
-        channels = torch.arange(self.pictures.shape[1], device=corner.device)
-        chosen = picture[:, None, None, None]
-        return self.pictures[chosen, channels[:, None, None], rows[:, None, :, None], columns[:, None, None, :]]
-
-
-def combined(mixed: Tensor, other: Tensor, powers: Tensor, multiplied: Tensor) -> Tensor:
-    """One round before clipping: images (B, C, H, W) in [0, 1], powers (2, B, 1, 1, 1), multiplied (B, 1, 1, 1)."""
-    a, b = powers
-    added = (a * (2 * mixed - 1) + b * (2 * other - 1) + 1) / 2
-    return torch.where(multiplied, (2 * mixed).pow(a) * (2 * other).clamp(min=1e-37).pow(b) / 2, added)
-
-
-def _larger(size: int) -> int:
-    return math.ceil(size * 9 / 8)

@@ -99,8 +99,8 @@ def build_parser() -> argparse.ArgumentParser:
                      help="call a function with each event, see docs/events.md; repeatable")  # fmt: skip
     add.add_argument("--tensorboard", type=Path, metavar="DIR",
                      help="write TensorBoard event files (needs the extra tensorboard)")  # fmt: skip
-    add.add_argument("--executor", choices=["local", "ray"], default="local",
-                     help="where runs are done: processes here or a Ray cluster (default: local)")  # fmt: skip
+    add.add_argument("--executor", choices=["local", "ray", "slurm"], default="local",
+                     help="where runs are done: processes, a Ray cluster, SLURM jobs (default: local)")  # fmt: skip
     add.add_argument("--executor-set", action="append", default=[], metavar="KEY=VALUE", dest="executor_settings",
                      help="a setting of the executor, such as num_gpus=0.5; repeatable")  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,10 +30,16 @@ def open_image(file: Path | BinaryIO, channels: int) -> Image.Image:
 
 def converted(opened: Callable[[], Image.Image], channels: int) -> Image.Image:
     """The same for an image that `opened` opens."""
+    with reasons(), opened() as image:
+        image.load()
+        return _converted(image, MODES[channels])
+
+
+@contextlib.contextmanager
+def reasons() -> Iterator[None]:
+    """Turn what Pillow raises over a bad file into an UnreadableImage."""
     try:
-        with opened() as image:
-            image.load()
-            return _converted(image, MODES[channels])
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UnreadableImage(f"more than Pillow's limit of {Image.MAX_IMAGE_PIXELS} pixels; make it smaller") from None
     except Image.UnidentifiedImageError:
@@ -59,20 +66,30 @@ def _converted(image: Image.Image, mode: str) -> Image.Image:
 def fit(image: Image.Image, shorter_side: int, size: int) -> Image.Image:
     """Resize the shorter side (Pillow's bilinear filter, antialiased), then cut out the central size x size.
 
-    The longer side becomes int(shorter_side * longer / shorter) and the crop starts at round((length - size) / 2), as
-    in torchvision. An image whose shorter side is right already is not resampled. shorter_side >= size.
+    Lengths are those of `fitted`. An image whose shorter side is right already is not resampled.
     """
-    width, height = image.size
-    if width <= height:
-        target = (shorter_side, int(shorter_side * height / width))
-    else:
-        target = (int(shorter_side * width / height), shorter_side)
-    if target != image.size:
-        image = image.resize(target, Image.Resampling.BILINEAR)
+    width, height, left, top = fitted(image.width, image.height, shorter_side, size)
+    if (width, height) != image.size:
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
     if image.size == (size, size):
         return image
-    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
     return image.crop((left, top, left + size, top + size))
+
+
+def fitted(width: int, height: int, shorter_side: int, size: int) -> tuple[int, int, int, int]:
+    """Width and height after the shorter side was resized, then the left and top of the central size x size.
+
+    The crop starts at round((length - size) / 2), as in torchvision. shorter_side >= size.
+    """
+    width, height = resized(width, height, shorter_side)
+    return width, height, round((width - size) / 2), round((height - size) / 2)
+
+
+def resized(width: int, height: int, shorter_side: int) -> tuple[int, int]:
+    """Width and height with the shorter side at `shorter_side`, the longer at int(shorter_side * longer / shorter)."""
+    if width <= height:
+        return shorter_side, int(shorter_side * height / width)
+    return int(shorter_side * width / height), shorter_side
 
 
 def to_array(image: Image.Image) -> np.ndarray:

@@ -96,8 +96,12 @@ class TimmReader:
 
     def image(self, index: int) -> Image.Image:
         """The image at a position, not decoded yet."""
+        return Image.open(io.BytesIO(self.encoded(index)))
+
+    def encoded(self, index: int) -> bytes:
+        """The image's file, whole."""
         with self.timm_reader[index][0] as file:
-            return Image.open(io.BytesIO(file.read()))
+            return file.read()
 
     def name(self, index: int) -> str:
         """The data set's name and the position."""

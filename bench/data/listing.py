@@ -59,6 +59,10 @@ class Reader(Protocol):
         """The image at a position of the listing, opened and maybe not decoded yet."""
         ...
 
+    def encoded(self, index: int) -> bytes:
+        """The same image's file, whole."""
+        ...
+
     def name(self, index: int) -> str:
         """What to call it in an error."""
         ...

@@ -1,19 +1,19 @@
-"""Copies to an accelerator that run beside its work, one batch ahead."""
+"""Copies to an accelerator, and work on what was copied, that run beside training, one batch ahead."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 
 class Copies(Protocol):
-    """A way to copy batches to a device."""
+    """A way to bring batches to a device."""
 
-    def start(self, batch: Tensor) -> Tensor:
-        """Begin to copy a batch; what is returned may not be read yet."""
+    def start(self, batch: Any) -> Tensor:
+        """Begin to bring a batch there; the images that are returned may not be read yet."""
         ...
 
     def finish(self) -> None:
@@ -21,7 +21,7 @@ class Copies(Protocol):
         ...
 
 
-def one_ahead(batches: Iterable[Tensor], copies: Copies) -> Iterator[Tensor]:
+def one_ahead(batches: Iterable[Any], copies: Copies) -> Iterator[Tensor]:
     """The batches on the device, in order; while one is worked on, the next one is already on its way."""
     waiting: list[Tensor] = []
     for batch in batches:
@@ -35,17 +35,20 @@ def one_ahead(batches: Iterable[Tensor], copies: Copies) -> Iterator[Tensor]:
 
 
 class CudaCopies:
-    """Copies on a stream of their own. They run beside kernels when the batches lie in pinned memory."""
+    """Copies on a stream of their own. They run beside kernels when the batches lie in pinned memory.
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    arrive: puts a batch on the device, and may work on it there.
+    """
+
+    def __init__(self, device: torch.device, arrive: Callable[[Any], Tensor]) -> None:
+        self.device, self.arrive = device, arrive
         self.stream = torch.cuda.Stream(device)
         self.started: list[tuple[Tensor, torch.cuda.Event]] = []
 
-    def start(self, batch: Tensor) -> Tensor:
+    def start(self, batch: Any) -> Tensor:
         """See Copies."""
         with torch.cuda.stream(self.stream):
-            copied = batch.to(self.device, non_blocking=True)
+            copied = self.arrive(batch)
             done = torch.cuda.Event()
             done.record(self.stream)
         self.started.append((copied, done))
@@ -59,8 +62,8 @@ class CudaCopies:
         copied.record_stream(working)  # else the memory could be handed out again while kernels still read it
 
 
-def on_device(batches: Iterable[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """Batches of the CPU on a device: one ahead on CUDA, else one after the other."""
+def on_device(batches: Iterable[Any], device: torch.device, arrive: Callable[[Any], Tensor]) -> Iterator[Tensor]:
+    """Batches of the CPU brought to a device by `arrive`: one ahead on CUDA, else one after the other."""
     if device.type == "cuda":
-        return one_ahead(batches, CudaCopies(device))
-    return (batch.to(device) for batch in batches)
+        return one_ahead(batches, CudaCopies(device, arrive))
+    return (arrive(batch) for batch in batches)

@@ -134,10 +134,14 @@ class ShardReader:
 
     def image(self, index: int) -> Image.Image:
         """The image at a position, not decoded yet."""
+        return Image.open(io.BytesIO(self.encoded(index)))
+
+    def encoded(self, index: int) -> bytes:
+        """The image's file, whole."""
         shard, offset, size = self.places[index].tolist()
         with open(self.shards[shard], "rb") as file:
             file.seek(offset)
-            return Image.open(io.BytesIO(file.read(size)))
+            return file.read(size)
 
     def name(self, index: int) -> str:
         """Shard and offset."""

@@ -56,6 +56,10 @@ class FileReader:
         """The image at a position, not decoded yet."""
         return Image.open(self.name(index))
 
+    def encoded(self, index: int) -> bytes:
+        """The file, whole."""
+        return Path(self.name(index)).read_bytes()
+
     def name(self, index: int) -> str:
         """The file's path."""
         return str(self.folder / os.fsdecode(self.paths[index]))

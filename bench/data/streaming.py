@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from bench.data.arrival import arrival, copying
 from bench.data.draws import epoch_order
 from bench.data.feeds import EvalFeed, Transform, steps_per_epoch
 from bench.data.listing import Listing, StreamingSource
@@ -24,13 +25,15 @@ from bench.spec import DataSpec
 def open_streaming(
     data: DataSpec, source: StreamingSource, listing: Listing, selection: Selection, device: torch.device
 ) -> tuple[StreamingTrain, dict[str, EvalFeed]]:
-    """Feeds over the splits. A RandAugment text that timm cannot read is BadInput here, not in a worker."""
+    """Feeds over the splits. What cannot work, such as a RandAugment text, is BadInput here, not in a worker."""
     if data.rand_augment is not None:
         rand_augment(data)
+    arrive = arrival(data, device)
     loaders, labels = {}, {}
     for split, positions in selection.items():
         part = "test" if samples_of(listing, split) is listing.test else "train"
-        loaders[split] = BatchLoader(ImageBatches(source.reader(part), positions, data), device, split == "train")
+        batches = ImageBatches(source.reader(part), positions, data)
+        loaders[split] = BatchLoader(batches, device, split == "train", arrive if split == "train" else None)
         labels[split] = torch.from_numpy(samples_of(listing, split).labels[positions])
     evaluation: dict[str, EvalFeed] = {}
     for split in loaders.keys() - {"train"}:
@@ -39,10 +42,17 @@ def open_streaming(
 
 
 class BatchLoader:
-    """Worker processes that answer requests in order. persistent: they outlive an epoch."""
+    """Worker processes that answer requests in order. persistent: they outlive an epoch.
 
-    def __init__(self, batches: ImageBatches, device: torch.device, persistent: bool) -> None:
+    arrive: makes images on the device of an answer; None copies the images that the answer is.
+    """
+
+    def __init__(
+        self, batches: ImageBatches, device: torch.device, persistent: bool,
+        arrive: Callable[[Any], Tensor] | None = None,
+    ) -> None:  # fmt: skip
         self.device = device
+        self.arrive = arrive or copying(device)
         self.requests: list[Request] = []
         workers = batches.data.workers
         self.loader: DataLoader[Any] = DataLoader(
@@ -59,9 +69,9 @@ class BatchLoader:
     def answers(self, requests: list[Request]) -> Iterator[Tensor]:
         """uint8 images (B, C, resolution, resolution) on the device, one batch a request. BadInput from a worker."""
         self.requests[:] = requests
-        return on_device(self._answers(), self.device)
+        return on_device(self._answers(), self.device, self.arrive)
 
-    def _answers(self) -> Iterator[Tensor]:
+    def _answers(self) -> Iterator[Any]:
         for answer in self.loader:
             if isinstance(answer, Refusal):
                 raise BadInput(answer.reason)

@@ -16,8 +16,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bench.data.decode import UnreadableImage, converted, fit, to_array
+from bench.data.device_batch import DeviceBatch, device_batch
 from bench.data.draws import CropDraws, draw_crops
 from bench.data.listing import Reader
+from bench.data.nvjpeg import EncodedBatch, encoded_batch
+from bench.data.training_image import training_image, unreadable
 from bench.errors import BadInput
 from bench.rng import AUGMENT, stream
 from bench.spec import DataSpec
@@ -41,9 +44,12 @@ class Refusal(NamedTuple):
     reason: str
 
 
+Answer = Tensor | DeviceBatch | EncodedBatch | Refusal
+
+
 @dataclass(frozen=True)
-class ImageBatches(Dataset[Tensor | Refusal]):
-    """A data set whose items are whole batches: uint8 (B, C, resolution, resolution).
+class ImageBatches(Dataset[Answer]):
+    """A data set whose items are whole batches: uint8 (B, C, resolution, resolution), or what the device makes them of.
 
     selection: positions in the reader, indexed by position in the split. An image's random numbers are keyed by (seed,
     epoch, position in the split), so neither the number of workers nor the batch size matters.
@@ -53,23 +59,34 @@ class ImageBatches(Dataset[Tensor | Refusal]):
     selection: np.ndarray
     data: DataSpec
 
-    def __getitem__(self, request: Request) -> Tensor | Refusal:
+    def __getitem__(self, request: Request) -> Answer:
+        places = self.selection[request.positions].tolist()
         try:
-            images = [self._image(position, request) for position in request.positions.tolist()]
+            if request.epoch is None:
+                return _stacked([evaluation_crop(self._whole(place), self.data.resolution) for place in places])
+            positions = request.positions.tolist()
+            keys = [stream(request.seed, AUGMENT, request.epoch, position) for position in positions]
+            return self._training(places, keys)
         except BadInput as error:
             return Refusal(str(error))
-        return torch.from_numpy(np.stack(images))
 
-    def _image(self, position: int, request: Request) -> np.ndarray:
-        place = int(self.selection[position])
+    def _training(self, places: list[int], keys: list[Key]) -> Answer:
+        if self.data.decoder == "nvjpeg":
+            return encoded_batch(self.reader, places, keys, self.data)
+        images = (training_image(self.reader, place, self.data) for place in places)
+        if self.data.augment_on == "device":
+            return device_batch(images, keys, self.data)
+        return _stacked([training_crop(image, self.data, key) for image, key in zip(images, keys, strict=True)])
+
+    def _whole(self, place: int) -> Image.Image:
         try:
-            image = converted(lambda: self.reader.image(place), self.data.channels)
+            return converted(lambda: self.reader.image(place), self.data.channels)
         except UnreadableImage as reason:
-            raise BadInput(f"unreadable image: {self.reader.name(place)} ({reason}); repair or remove it") from None
-        if request.epoch is None:
-            return to_array(evaluation_crop(image, self.data.resolution))
-        key = stream(request.seed, AUGMENT, request.epoch, position)
-        return to_array(training_crop(image, self.data, key))
+            raise unreadable(self.reader.name(place), reason) from None
+
+
+def _stacked(images: list[Image.Image]) -> Tensor:
+    return torch.from_numpy(np.stack([to_array(image) for image in images]))
 
 
 def evaluation_crop(image: Image.Image, resolution: int) -> Image.Image:

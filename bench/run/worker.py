@@ -1,7 +1,8 @@
 """A worker process: takes tasks as JSON lines on stdin, answers events as JSON lines on stdout.
 
 Imports are slow and many runs share them, so a worker takes run after run. Its parent replaces it after a failure.
-When its parent goes away (stdin closes) or asks it to stop (SIGTERM), it saves the run's state and leaves.
+When its parent goes away (stdin closes) or it is asked to stop (SIGTERM, or SIGUSR2 from SLURM), it saves the run's
+state and leaves.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from bench.run.execute import Stopped, train_run
 from bench.run.finished import load_trained, trained_method
 from bench.run.memory import out_of_memory
 from bench.run.memory_share import limit_memory
+from bench.run.stop_signals import STOP_SIGNALS
 from bench.spec import Spec
 from bench.speed.session import time_methods
 from bench.train.reuse import StepCache
@@ -47,7 +49,9 @@ def serve() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = Worker(events)
-    signal.signal(signal.SIGTERM, lambda *_: worker.stop.set())
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: worker.stop.set())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # its parent blocks them while all is imported
     threading.Thread(target=worker.read_tasks, daemon=True).start()
     worker.run()
     return 0

@@ -38,8 +38,12 @@ class Listeners:
         if not self._listeners or event.task.get("task") != "run":
             return
         name = event.task["name"]
-        if event.kind == "start" or name not in self._tails:
+        known = name in self._tails
+        if not known:
             self._tails[name] = RecordTail(Path(event.task["folder"]))
+        if event.kind == "waiting":
+            return
+        if event.kind == "start" or not known:
             spec = event.task["spec"]
             self._tell(event, "run_started", spec=spec, folder=event.task["folder"], training=event.task["train"])
         for line in self._tails[name].news():

@@ -65,7 +65,11 @@ def _round(
         for event in make_executor(options, workers, logs_folder(store)).run(tasks):
             name = event.task["name"]
             options.listeners.heard(event)
-            if event.kind == "start":
+            if event.kind == "waiting":
+                progress.leave(name)
+                if line := event.fields.get("line"):
+                    progress.say(line)
+            elif event.kind == "start":
                 progress.start(name, items[name].name, units[name])
             elif event.kind == "progress":
                 progress.advance(name, event.fields["units"])

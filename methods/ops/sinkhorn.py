@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from methods.ops.sinkhorn_log import log_plan_loop
-from methods.ops.sinkhorn_native import LANES, native_block, native_is_available
-from methods.ops.sinkhorn_scaling import scaled_plan, torch_block
+from methods.ops.sinkhorn_native import native_is_available, native_plan
+from methods.ops.sinkhorn_scaling import scaled_plan
 from methods.ops.sinkhorn_triton import triton_fits, triton_plan, triton_runs_on
 
 Stopping = Literal["official", "fixed", "tolerance"]
@@ -102,9 +102,9 @@ def _plan(cost: Tensor, epsilon: float, iterations: int, stopping: str, toleranc
     if chosen == "triton":
         return triton_plan(cost, epsilon, iterations)
     if chosen == "native":
-        return scaled_plan(cost, epsilon, iterations, native_block, LANES)
+        return native_plan(cost, epsilon, iterations)
     if chosen == "scaling":
-        return scaled_plan(cost, epsilon, iterations, torch_block)
+        return scaled_plan(cost, epsilon, iterations)
     return log_plan_loop(cost, epsilon, iterations, stopping, tolerance)
 
 

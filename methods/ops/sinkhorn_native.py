@@ -1,4 +1,4 @@
-"""The block of scaling iterations in C for CPUs: sixteen problems side by side, compiled once a machine."""
+"""Sinkhorn in C for CPUs, compiled once a machine from `methods.ops.sinkhorn_native_source`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes
 import functools
 import hashlib
 import logging
+import math
 import os
 import platform
 import shutil
@@ -13,60 +14,33 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import torch
 from torch import Tensor
+
+from methods.ops.sinkhorn_native_source import SOURCE
 
 log = logging.getLogger("mixbench.sinkhorn")
 
-LANES = 16
+MOST_LANES = 16
+"""Floats of the longest vector that the C code works with; rows of its matrices are padded to whole vectors."""
 FLAGS = ("-std=gnu11", "-O3", "-fPIC", "-shared")
 COMPILE_SECONDS = 60
-SOURCE = """
-typedef float lanes __attribute__((vector_size(64), aligned(4)));
-
-/* kernel: groups x n x m, rows: groups x n, columns: groups x m, all of 16 lanes; sums: m of them, scratch. */
-void scale(const lanes *kernel, lanes *rows, lanes *columns, lanes *sums, long groups, long n, long m, long iterations)
-{
-    for (long g = 0; g < groups; ++g, kernel += n * m, rows += n, columns += m) {
-        for (long j = 0; j < m; ++j)
-            sums[j] = (lanes){0} + 1.0f;
-        for (long t = 0; t < iterations; ++t) {
-            for (long j = 0; j < m; ++j) {
-                columns[j] = 1.0f / sums[j];
-                sums[j] = (lanes){0};
-            }
-            for (long i = 0; i < n; ++i) {
-                const lanes *row = kernel + i * m;
-                lanes part[4] = {{0}, {0}, {0}, {0}};
-                long j = 0;
-                for (; j + 4 <= m; j += 4)
-                    for (int k = 0; k < 4; ++k)
-                        part[k] += row[j + k] * columns[j + k];
-                for (; j < m; ++j)
-                    part[0] += row[j] * columns[j];
-                rows[i] = (part[0] + part[1]) + (part[2] + part[3]);
-                const lanes share = 1.0f / rows[i];
-                for (j = 0; j < m; ++j)
-                    sums[j] += row[j] * share;
-            }
-        }
-        for (long j = 0; j < m; ++j)
-            columns[j] = sums[j];
-    }
-}
-"""
 
 
-def native_block(kernel: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """A block in C, for contiguous float32 kernels (G, n, m, 16) on the CPU. RuntimeError where it cannot be built."""
-    scale = _function()
-    if scale is None:
+def native_plan(cost: Tensor, epsilon: float, iterations: int) -> Tensor:
+    """`iterations` Sinkhorn iterations of cost (B, n, m) float32 on the CPU; the result as in
+    `methods.ops.sinkhorn.sinkhorn`, and of each problem alone. RuntimeError where the C code cannot be built.
+    """
+    solve = _function()
+    if solve is None:
         raise RuntimeError("the native Sinkhorn needs a C compiler ($CC, cc, gcc or clang) and a writable cache folder")
-    groups, n, m, _ = kernel.shape
-    rows, columns = kernel.new_empty(groups, n, 1, LANES), kernel.new_empty(groups, 1, m, LANES)
-    sums = kernel.new_empty(m, LANES)
-    addresses = [tensor.data_ptr() for tensor in (kernel, rows, columns, sums)]
-    scale(*addresses, groups, n, m, iterations)
-    return rows, columns
+    count, n, m = cost.shape
+    cost, plan = cost.contiguous(), torch.empty_like(cost, memory_format=torch.contiguous_format)
+    rows, columns = (-(-size // MOST_LANES) * MOST_LANES for size in (n, m))
+    work = cost.new_empty(2 * (n * columns + m * rows) + 3 * (rows + columns))
+    addresses = [tensor.data_ptr() for tensor in (cost, plan, work)]
+    solve(*addresses, count, n, m, iterations, math.log2(math.e) / epsilon, max(1.0, math.log2(n * m)))
+    return plan
 
 
 def native_is_available() -> bool:
@@ -79,8 +53,8 @@ def _function() -> ctypes._NamedFuncPointer | None:
     library = _library()
     if library is None:
         return None
-    function = library.scale
-    function.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_long] * 4
+    function = library.sinkhorn
+    function.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_long] * 4 + [ctypes.c_float] * 2
     function.restype = None
     return function
 
@@ -88,7 +62,7 @@ def _function() -> ctypes._NamedFuncPointer | None:
 def _library() -> ctypes.CDLL | None:
     compiler = os.environ.get("CC") or next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None:
-        log.info("no C compiler: Sinkhorn runs in plain torch")
+        log.warning("Sinkhorn runs in plain torch, several times slower: no C compiler ($CC, cc, gcc or clang) is here")
         return None
     asked = os.environ.get("MIXBENCH_CACHE")
     try:
@@ -98,7 +72,7 @@ def _library() -> ctypes.CDLL | None:
             _compile(compiler, path)
         return ctypes.CDLL(str(path))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        log.info("the native Sinkhorn cannot be built, so it runs in plain torch: %s", error)
+        log.warning("Sinkhorn runs in plain torch, several times slower: its C code cannot be built: %s", error)
         return None
 
 

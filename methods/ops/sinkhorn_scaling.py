@@ -11,14 +11,9 @@ that what all such entries could add to a sum is below 2^-24 of it, the rounding
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-
-Block = Callable[[Tensor, int], tuple[Tensor, Tensor]]
-"""K (G, n, m, W) and a number of iterations to the row divisors (G, n, 1, W) and column divisors (G, 1, m, W) of K."""
 
 LONGEST_BLOCK = 25
 BITS = 126 - 24
@@ -34,48 +29,43 @@ def block_length(n: int, m: int) -> int:
     return max(1, min(LONGEST_BLOCK, int(BITS / bits) - 1)) if bits else LONGEST_BLOCK
 
 
-def scaled_plan(cost: Tensor, epsilon: float, iterations: int, block: Block, lanes: int | None = None) -> Tensor:
-    """`iterations` Sinkhorn iterations by `block`; shapes and result as in `methods.ops.sinkhorn.sinkhorn`.
-
-    cost (B, n, m) float32. lanes: problems that lie side by side in memory, W of `Block`; None for all of them. With
-    lanes the batch is padded to a multiple.
+def scaled_plan(cost: Tensor, epsilon: float, iterations: int) -> Tensor:
+    """`iterations` Sinkhorn iterations in plain torch, on any device; the result as in
+    `methods.ops.sinkhorn.sinkhorn`. cost (B, n, m) float32. All problems lie side by side in memory.
     """
-    count, n, m = cost.shape
-    width = lanes or count
-    groups = -(-count // width)
-    reduced = functional.pad(cost - cost.amin(2, keepdim=True), (0, 0, 0, 0, 0, groups * width - count))
-    log_plan = reduced.view(groups, width, n, m).permute(0, 2, 3, 1).contiguous()
+    n, m = cost.shape[1:]
+    log_plan = (cost - cost.amin(2, keepdim=True)).permute(1, 2, 0).contiguous()
     kernel = torch.empty_like(log_plan)
     first_iteration(log_plan, epsilon, kernel)
     length = block_length(n, m)
     for done in range(1, iterations, length):
-        row_divisors, column_divisors = block(torch.exp2(log_plan, out=kernel), min(length, iterations - done))
+        row_divisors, column_divisors = scaling_block(torch.exp2(log_plan, out=kernel), min(length, iterations - done))
         log_plan.sub_(row_divisors.log2_()).sub_(column_divisors.log2_())
     plan = torch.exp2(log_plan, out=kernel)
-    plan.div_(plan.sum(1, keepdim=True).mul_(m))
-    return plan.permute(0, 3, 1, 2).reshape(groups * width, n, m)[:count]
+    plan.div_(plan.sum(0, keepdim=True).mul_(m))
+    return plan.permute(2, 0, 1)
 
 
 def first_iteration(cost: Tensor, epsilon: float, scratch: Tensor) -> None:
     """Turn costs into the logarithm to base 2 of the plan after one iteration, its columns summing to 1.
 
-    cost (G, n, m, W), with minimum 0 in every row, is overwritten; so is scratch, of the same shape. The rows' minima
+    cost (n, m, B), with minimum 0 in every row, is overwritten; so is scratch, of the same shape. The rows' minima
     and then the columns' leave while they are still costs, where the subtraction costs no digits. The next pass takes
     them up, so the iterates stay those of the textbook loop from zero potentials.
     """
     to_bits = math.log2(math.e) / epsilon
-    row_excess = torch.exp2(torch.mul(cost, -to_bits, out=scratch), out=scratch).sum(2, keepdim=True).log2_()
-    log_plan = cost.sub_(cost.amin(1, keepdim=True)).mul_(-to_bits).sub_(row_excess)
-    log_plan.sub_(log_plan.amax(1, keepdim=True))
-    log_plan.sub_(torch.exp2(log_plan, out=scratch).sum(1, keepdim=True).log2_())
+    row_excess = torch.exp2(torch.mul(cost, -to_bits, out=scratch), out=scratch).sum(1, keepdim=True).log2_()
+    log_plan = cost.sub_(cost.amin(0, keepdim=True)).mul_(-to_bits).sub_(row_excess)
+    log_plan.sub_(log_plan.amax(0, keepdim=True))
+    log_plan.sub_(torch.exp2(log_plan, out=scratch).sum(0, keepdim=True).log2_())
 
 
-def torch_block(kernel: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
-    """A block in plain torch, on any device: four launches an iteration."""
+def scaling_block(kernel: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
+    """Iterations of kernel (n, m, B), four launches each: its row divisors (n, 1, B) and column divisors (1, m, B)."""
     scaled = torch.empty_like(kernel)
-    row_divisors = kernel.sum(2, keepdim=True)
-    column_divisors = torch.div(kernel, row_divisors, out=scaled).sum(1, keepdim=True)
+    row_divisors = kernel.sum(1, keepdim=True)
+    column_divisors = torch.div(kernel, row_divisors, out=scaled).sum(0, keepdim=True)
     for _ in range(iterations - 1):
-        torch.sum(torch.div(kernel, column_divisors, out=scaled), 2, keepdim=True, out=row_divisors)
-        torch.sum(torch.div(kernel, row_divisors, out=scaled), 1, keepdim=True, out=column_divisors)
+        torch.sum(torch.div(kernel, column_divisors, out=scaled), 1, keepdim=True, out=row_divisors)
+        torch.sum(torch.div(kernel, row_divisors, out=scaled), 0, keepdim=True, out=column_divisors)
     return row_divisors, column_divisors

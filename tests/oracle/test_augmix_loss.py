@@ -8,7 +8,8 @@ import torch
 from scipy.spatial.distance import jensenshannon
 
 from methods.api import Batch
-from methods.augmix import AugMix, jensen_shannon
+from methods.augmix import AugMix
+from methods.ops.jensen_shannon import jensen_shannon
 from methods.ops.keys import Key
 from tests.oracle.augmix_checks import check_loss_equals_timm
 from tests.oracle.mixing_checks import check_one_graph, cross_entropy, normalise, photographs, ready, shape_of

@@ -125,7 +125,7 @@ def test_one_channel_is_the_mean_of_three() -> None:
 
 def test_planted_faults_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     images = photographs(5, 3, 12, 12)
-    views, crops, right = PixMixProcedural.views, PixMixProcedural._crops, pixmix_procedural.combined
+    views, crops, right = PixMixProcedural.views, pixmix_procedural.crops, pixmix_procedural.combined
 
     def changed(**wrong: Any) -> Any:
         def faulty(self: PixMixProcedural, images: Tensor, normalise: Any, draws: Draws) -> tuple[Tensor, ...]:
@@ -149,9 +149,9 @@ def test_planted_faults_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
                 patched.setattr(pixmix_procedural, "combined", lambda *given: right(*given).clamp(0.1, 0.9))
             elif name == "row and column swapped":
                 patched.setattr(
-                    PixMixProcedural,
-                    "_crops",
-                    lambda self, picture, corner, height, width: crops(self, picture, corner.flip(1), height, width),
+                    pixmix_procedural,
+                    "crops",
+                    lambda pictures, picture, corner, *size: crops(pictures, picture, corner.flip(1), *size),
                 )
             else:
                 patched.setattr(PixMixProcedural, "views", fault)

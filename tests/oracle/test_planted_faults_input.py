@@ -17,6 +17,7 @@ from methods.cutmix import CutMix
 from methods.erm import Erm
 from methods.manifold_mixup import ManifoldMixup
 from methods.mixup import Mixup
+from methods.ops import jensen_shannon
 from methods.ops.augmix_plan import Plan, draw_plan
 from methods.ops.boxes import draw_box
 from methods.ops.keys import Key
@@ -150,8 +151,8 @@ def test_augmix_mixed_with_swapped_strength_is_caught(monkeypatch: pytest.Monkey
 
 
 def test_divergence_summed_instead_of_averaged_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = augmix.jensen_shannon
-    monkeypatch.setattr(augmix, "jensen_shannon", lambda logits: 3 * right(logits))
+    right = jensen_shannon.jensen_shannon
+    monkeypatch.setattr(jensen_shannon, "jensen_shannon", lambda logits: 3 * right(logits))
     caught(lambda: check_loss_equals_timm(AugMix()))
 
 

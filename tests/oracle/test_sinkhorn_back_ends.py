@@ -15,8 +15,8 @@ import torch
 from methods.ops import sinkhorn as module
 from methods.ops import sinkhorn_native
 from methods.ops.sinkhorn import choose_back_end, sinkhorn
-from methods.ops.sinkhorn_native import LANES, native_block
-from methods.ops.sinkhorn_scaling import block_length, first_iteration, scaled_plan, torch_block
+from methods.ops.sinkhorn_native_source import EXP2_POLYNOMIAL
+from methods.ops.sinkhorn_scaling import block_length, first_iteration, scaled_plan, scaling_block
 from tests.oracle.test_sinkhorn import EPSILON, official_scale_cost, pot_plans, relative_error
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -111,20 +111,64 @@ def test_a_mass_that_underflows_is_found_again() -> None:
 
 
 def test_first_iteration_and_blocks_equal_single_steps() -> None:
-    cost = official_scale_cost(6, 8, count=LANES)
-    lanes = (cost - cost.amin(2, keepdim=True)).permute(1, 2, 0)[None].contiguous()
-    first_iteration(lanes, EPSILON, torch.empty_like(lanes))
-    plan = torch.exp2(lanes[0]).permute(2, 0, 1).numpy() / 8
+    cost = official_scale_cost(6, 8, count=16)
+    log_plan = (cost - cost.amin(2, keepdim=True)).permute(1, 2, 0).contiguous()
+    first_iteration(log_plan, EPSILON, torch.empty_like(log_plan))
+    plan = torch.exp2(log_plan).permute(2, 0, 1).numpy() / 8
     assert np.allclose(plan, pot_plans(cost, EPSILON, 1), rtol=1e-4, atol=1e-7)
-    kernel = torch.exp2(lanes).double()
-    row_divisors, column_divisors = torch.ones(()).double(), torch.ones(1, 1, 8, LANES).double()
+    kernel = torch.exp2(log_plan).double()
+    row_divisors, column_divisors = torch.ones(()).double(), torch.ones(1, 8, 16).double()
     for iterations in range(1, 6):
-        row_divisors = (kernel / column_divisors).sum(2, keepdim=True)
-        column_divisors = (kernel / row_divisors).sum(1, keepdim=True)
-        for block in (torch_block, native_block):
-            found = block(kernel.float(), iterations)
-            assert torch.allclose(found[0].double(), row_divisors, rtol=2e-6), block
-            assert torch.allclose(found[1].double(), column_divisors, rtol=2e-6), block
+        row_divisors = (kernel / column_divisors).sum(1, keepdim=True)
+        column_divisors = (kernel / row_divisors).sum(0, keepdim=True)
+        found = scaling_block(kernel.float(), iterations)
+        assert torch.allclose(found[0].double(), row_divisors, rtol=2e-6)
+        assert torch.allclose(found[1].double(), column_divisors, rtol=2e-6)
+
+
+def test_the_polynomial_for_powers_of_two_is_as_exact_as_it_says() -> None:
+    x = np.linspace(-0.5, 0.5, 200_001)
+    factors = np.array(EXP2_POLYNOMIAL, dtype=np.float32).astype(np.float64)
+    error = np.polynomial.polynomial.polyval(x, factors) / np.exp2(x) - 1
+    assert np.abs(error).max() < 1.1e-7
+
+
+@pytest.mark.parametrize("shape", [(2, 15, 17), (2, 17, 63), (1, 65, 33), (1, 129, 70), (3, 2, 300)])
+def test_the_native_code_at_the_ends_of_its_vectors(shape: tuple[int, int, int]) -> None:
+    """Rows of less and more than whole vectors, of one to four of them and more."""
+    count, n, m = shape
+    for cost in (official_scale_cost(n, m, count), official_scale_cost(n, m, count).transpose(1, 2)):
+        plan = sinkhorn(cost, EPSILON, 40, back_end="native")
+        assert relative_error(plan, pot_plans(cost, EPSILON, 40)) <= 2e-6
+
+
+def test_the_native_code_gives_small_entries_their_digits() -> None:
+    """Not only the large ones, which decide the L1 error: all that float32 holds."""
+    cost = official_scale_cost(12, count=2)
+    expected = pot_plans(cost, EPSILON, 100)
+    plan = sinkhorn(cost, EPSILON, 100, back_end="native").double().numpy()
+    seen = expected > 1e-30
+    assert (seen & (expected < 1e-12)).sum() > 10
+    assert np.abs(plan[seen] / expected[seen] - 1).max() < 2e-2
+    assert (plan[expected < 1e-39] == 0).all()
+
+
+def test_a_cost_that_is_no_number_gives_a_plan_that_is_none_and_leaves_its_batch_mates() -> None:
+    cost = official_scale_cost(20, count=3)
+    expected = sinkhorn(cost, EPSILON, 30, back_end="native")
+    for value in (float("nan"), -float("inf")):
+        broken = cost.clone()
+        broken[1, 3, 19] = value
+        plan = sinkhorn(broken, EPSILON, 30, back_end="native")
+        assert plan[1].isnan().all()
+        assert torch.equal(plan[[0, 2]], expected[[0, 2]])
+
+
+def test_the_native_code_leaves_numbers_below_float32s_normal_ones_to_torch() -> None:
+    small = torch.tensor([1e-30]) * torch.tensor([1e-10])
+    assert small > 0
+    sinkhorn(official_scale_cost(9), EPSILON, 30, back_end="native")
+    assert torch.equal(torch.tensor([1e-30]) * torch.tensor([1e-10]), small)
 
 
 def test_a_plan_of_the_native_back_end_does_not_depend_on_its_batch() -> None:
@@ -210,7 +254,7 @@ def test_unknown_and_impossible_back_ends_are_refused(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("broken", ["no compiler", "failing compiler", "no folder", "not a library"])
 def test_without_a_usable_compiler_plain_torch_takes_over(
-    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("MIXBENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MIXBENCH_SINKHORN", raising=False)
@@ -229,8 +273,12 @@ def test_without_a_usable_compiler_plain_torch_takes_over(
     try:
         assert choose_back_end(CPU, 4, 4) == "scaling"
         cost = official_scale_cost(4)
-        expected = scaled_plan(cost, EPSILON, 20, torch_block)
-        assert torch.equal(sinkhorn(cost, EPSILON, 20), expected)
+        expected = scaled_plan(cost, EPSILON, 20)
+        for _ in range(2):
+            assert torch.equal(sinkhorn(cost, EPSILON, 20), expected)
+        (told,) = caplog.records
+        assert told.levelname == "WARNING"
+        assert "plain torch" in told.getMessage()
     finally:
         sinkhorn_native._function.cache_clear()
 

@@ -47,13 +47,13 @@ def test_the_next_copy_begins_before_a_batch_is_handed_out() -> None:
 def test_only_cuda_copies_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[torch.device] = []
 
-    def copies(device: torch.device) -> Diary:
+    def copies(device: torch.device, arrive: object) -> Diary:
         asked.append(device)
         return Diary()
 
     monkeypatch.setattr(prefetch, "CudaCopies", copies)
     batches = [torch.tensor(number) for number in range(3)]
-    assert [int(batch) for batch in on_device(batches, torch.device("cpu"))] == [0, 1, 2]
+    assert [int(batch) for batch in on_device(batches, torch.device("cpu"), lambda batch: batch)] == [0, 1, 2]
     assert asked == []
-    assert [int(batch) for batch in on_device(batches, torch.device("cuda", 1))] == [0, 1, 2]
+    assert [int(batch) for batch in on_device(batches, torch.device("cuda", 1), lambda batch: batch)] == [0, 1, 2]
     assert asked == [torch.device("cuda", 1)]

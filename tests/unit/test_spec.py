@@ -86,6 +86,27 @@ def test_a_parameter_added_later_keeps_old_ids_until_it_is_used():
     assert used.run_id != old.run_id
 
 
+def test_ways_to_decode_are_in_the_id_and_the_place_of_cropping_is_not():
+    def streamed(**changes) -> Spec:
+        return make_spec(
+            data=DataSpec(
+                source="streaming", resolution=32, mean=(0.3,) * 3, std=(0.4,) * 3, digest="d" * 16, **changes
+            )
+        )
+
+    plain = streamed()
+    assert not {"decoder", "shrink_to", "augment_on"} & plain.canonical()["data"].keys()
+    assert plain.run_id == streamed(augment_on="device").run_id
+    ids = {
+        plain.run_id,
+        streamed(decoder="torchvision").run_id,
+        streamed(shrink_to=64).run_id,
+        streamed(shrink_to=65).run_id,
+    }
+    assert len(ids) == 4
+    assert plain.run_id == "75a7ce202f2557bb"
+
+
 def test_cell_and_arm_leave_out_method_and_seed():
     spec, other_seed = make_spec(), make_spec(seed=1)
     other_method = make_spec(method=MethodSpec(implementation="erm"))

@@ -15,7 +15,10 @@ STOP_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to a task: kind "start", "progress" or "done" with the worker's fields."""
+    """What happened to a task: kind "waiting", "start", "progress" or "done" with the worker's fields.
+
+    A task that waits was handed to a queue, for the first time or again; the field "line" is for people.
+    """
 
     kind: str
     task: Task

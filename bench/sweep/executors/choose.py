@@ -8,7 +8,7 @@ from bench.errors import BadInput
 from bench.sweep.devices import Workers, limits, plan_workers
 from bench.sweep.executors.api import Executor
 from bench.sweep.executors.local import LocalExecutor
-from bench.sweep.executors.settings import LocalSettings, RaySettings
+from bench.sweep.executors.settings import LocalSettings, RaySettings, SlurmSettings
 from bench.sweep.options import Options
 
 
@@ -32,4 +32,8 @@ def make_executor(options: Options, workers: Workers, logs: Path) -> Executor:
         from bench.sweep.executors.ray import RayExecutor
 
         return RayExecutor(settings, workers, logs, options.run_timeout)
+    if isinstance(settings, SlurmSettings):
+        from bench.sweep.executors.slurm import SlurmExecutor
+
+        return SlurmExecutor(settings, workers, logs, options.run_timeout)
     return LocalExecutor(workers.environments, logs, options.run_timeout, options.lock)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.records import disk_is_full
+from bench.run.stop_signals import stop_signals_wait
 from bench.sweep.executors.api import STOP_SECONDS, Event, Task, last_line, task_log
 
 
@@ -96,16 +97,18 @@ class Slot:
     def leave(self) -> None:
         """Have the worker save and leave; end it where it takes too long."""
         self.stop()
-        if self._process is not None:
+        process = self._process
+        if process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(STOP_SECONDS)
+                process.wait(STOP_SECONDS)
         self.kill()
 
     def kill(self) -> None:
         """End a worker that has not left by itself."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
 
     def do(self, task: Task, events: queue.SimpleQueue[Event | None]) -> dict[str, Any]:
         """Do one task and return the fields of its "done"; its other events are put into the queue."""
@@ -154,7 +157,7 @@ class Slot:
     def _ready_process(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
             self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("w") as log:
+            with self._log.open("w") as log, stop_signals_wait():
                 self._process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "bench.cli", "worker"],
                     stdin=subprocess.PIPE,

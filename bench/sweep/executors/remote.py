@@ -32,6 +32,14 @@ def shared_mark(folder: Path) -> Generator[Path]:
         mark.unlink(missing_ok=True)
 
 
+def enter(directory: Path, mark: Path) -> dict[str, Any] | None:
+    """Make `directory` the current one; the fields of a "done" where this machine does not see the same folders."""
+    if not (mark.is_file() and directory.is_dir()):
+        return {"status": "bad input", "reason": f"--results: {socket.gethostname()} does not share {mark.parent}"}
+    os.chdir(directory)
+    return None
+
+
 def do_task(
     task: Task, environment: dict[str, str], log: Path, timeout: float | None, mark: Path, directory: Path, keep: bool
 ) -> dict[str, Any]:
@@ -41,9 +49,8 @@ def do_task(
     log: for what belongs to no run. mark: the file of `shared_mark`. directory: that paths are relative to.
     keep: leave the worker running for the next task of this process, since its imports take seconds.
     """
-    if not (mark.is_file() and directory.is_dir()):
-        return {"status": "bad input", "reason": f"--results: {socket.gethostname()} does not share {mark.parent}"}
-    os.chdir(directory)
+    if problem := enter(directory, mark):
+        return problem
     name = json.dumps([environment, timeout, os.environ.get("CUDA_VISIBLE_DEVICES")], sort_keys=True)
     slot = _KEPT.pop(name, None) or Slot(environment, log, timeout, None)
     try:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
-
-import yaml
+from typing import Any
 
 from bench.errors import BadInput, nearest
 from bench.records.lease import LEASE_SECONDS
+from bench.sweep.executors.setting_values import CHECKS, SBATCH, sbatch_option, value_of
 
 
 @dataclass(frozen=True)
@@ -39,38 +38,50 @@ class RaySettings(ExecutorSettings):
     retries: int = 3
 
 
-KINDS: dict[str, type[ExecutorSettings]] = {"local": LocalSettings, "ray": RaySettings}
+@dataclass(frozen=True)
+class SlurmSettings(ExecutorSettings):
+    """partition, time, gpus, cpus, memory: what a run's job asks for. time: minutes, after which the run is put back in
+    the queue with its checkpoint, at most `requeues` times.
+
+    None leaves the partition and the memory to the cluster, and means the threads of a run for cpus, and one GPU
+    unless the device is cpu. parallel: jobs at a time. retries: of a run whose job was lost. logs: folder of the jobs,
+    which all nodes see (None: in the results). cluster: slurm, or local for processes of this machine, to try a sweep.
+    sbatch: further options of sbatch, name and value.
+    """
+
+    partition: str | None = None
+    time: int = 240
+    gpus: int | None = None
+    cpus: int | None = None
+    memory: str | None = None
+    parallel: int = 256
+    requeues: int = 20
+    retries: int = 2
+    logs: str | None = None
+    cluster: str = "slurm"
+    sbatch: tuple[tuple[str, str], ...] = ()
+
+
+KINDS: dict[str, type[ExecutorSettings]] = {"local": LocalSettings, "ray": RaySettings, "slurm": SlurmSettings}
 
 
 def read_settings(executor: str, assignments: Sequence[str]) -> ExecutorSettings:
     """The settings of an executor. BadInput for an unknown key, or a value of a wrong type or size."""
     kind = KINDS[executor]
-    known = {each.name: str(each.type) for each in dataclasses.fields(kind)}
+    known = {each.name: str(each.type) for each in dataclasses.fields(kind) if each.name != "sbatch"}
     given: dict[str, Any] = {}
+    sbatch: list[tuple[str, str]] = []
     for assignment in assignments:
         where = f"--executor-set {assignment}"
         key, equals, text = assignment.partition("=")
         if not equals:
             raise BadInput(f"{where}: must be KEY=VALUE")
+        if kind is SlurmSettings and key.startswith(SBATCH):
+            sbatch.append((sbatch_option(key.removeprefix(SBATCH), where), text))
+            continue
         if key not in known:
             raise BadInput(f"{where}: {executor} has no setting '{key}'; {nearest(key, known)}")
-        given[key] = _value(text, known[key], where)
+        given[key] = CHECKS[key](text, where) if key in CHECKS else value_of(text, known[key], where)
+    if sbatch:
+        given["sbatch"] = tuple(sbatch)
     return kind(**given)
-
-
-def _value(text: str, kind: str, where: str) -> Any:
-    if kind.startswith("str"):
-        return text
-    try:
-        value = cast("object", yaml.safe_load(text))
-    except yaml.YAMLError:
-        value = None
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if kind.startswith("int"):
-        if not whole or cast("int", value) < 0:
-            raise BadInput(f"{where}: must be a whole number from 0")
-    elif not (whole or isinstance(value, float)) or cast("float", value) < 0:
-        raise BadInput(f"{where}: must be a number from 0")
-    if "lease_seconds" in where and cast("float", value) < 1:
-        raise BadInput(f"{where}: must be at least 1")
-    return value

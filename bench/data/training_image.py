@@ -1,0 +1,64 @@
+"""Decode one training image in a worker process: by Pillow or by torchvision, whole or shrunk."""
+
+from __future__ import annotations
+
+import io
+
+import torch
+from PIL import Image
+
+from bench.data.decode import UnreadableImage, converted, resized
+from bench.data.jpeg import decode_jpegs
+from bench.data.listing import Reader
+from bench.errors import BadInput
+from bench.spec import DataSpec
+
+JPEG_MODES = {"L": "GRAY", "RGB": "RGB"}
+"""torchvision's name for each mode of a JPEG file that it decodes to Pillow's colours; CMYK files are none."""
+
+
+def training_image(reader: Reader, place: int, data: DataSpec) -> Image.Image:
+    """The image at a place, grey or RGB by `data.channels`, by `data.decoder` and no larger than `data.shrink_to` asks.
+
+    BadInput names an image that cannot be decoded.
+    """
+    try:
+        return shrunk(converted(lambda: _opened(reader, place, data), data.channels), data.shrink_to)
+    except UnreadableImage as reason:
+        raise unreadable(reader.name(place), reason) from None
+
+
+def unreadable(name: str, reason: UnreadableImage) -> BadInput:
+    """The line for an image that cannot be decoded."""
+    return BadInput(f"unreadable image: {name} ({reason}); repair or remove it")
+
+
+def _opened(reader: Reader, place: int, data: DataSpec) -> Image.Image:
+    if data.decoder == "torchvision":
+        encoded = reader.encoded(place)
+        image = Image.open(io.BytesIO(encoded))
+        return (by_torchvision(encoded, image.mode) if image.format == "JPEG" else None) or image
+    image = reader.image(place)
+    if data.shrink_to is not None:
+        # libjpeg decodes at 1/2, 1/4 or 1/8 of the size for a fraction of the time; other formats are decoded whole.
+        image.draft(None, resized(image.width, image.height, data.shrink_to))
+    return image
+
+
+def by_torchvision(encoded: bytes, mode: str) -> Image.Image | None:
+    """A JPEG file of Pillow's mode decoded by torchvision; None where it cannot do it, so that Pillow may try."""
+    if mode not in JPEG_MODES:
+        return None
+    try:
+        (pixels,) = decode_jpegs([torch.frombuffer(bytearray(encoded), dtype=torch.uint8)], JPEG_MODES[mode], "cpu")
+    except RuntimeError:
+        return None
+    planes = pixels.permute(1, 2, 0).contiguous().numpy()
+    return Image.fromarray(planes[:, :, 0] if mode == "L" else planes)
+
+
+def shrunk(image: Image.Image, shorter_side: int | None) -> Image.Image:
+    """The image with its shorter side resized to `shorter_side` (bilinear, antialiased) where it is longer."""
+    if shorter_side is None or min(image.size) <= shorter_side:
+        return image
+    return image.resize(resized(image.width, image.height, shorter_side), Image.Resampling.BILINEAR)
