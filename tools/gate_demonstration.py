@@ -203,12 +203,9 @@ def carry_out(work: Demonstration) -> Iterator[str]:
             raise SystemExit(f"{name}: the fault changes the source digests of {sorted(changed)}")
     work.accept()
     yield "baseline ready"
-    work.train("unchanged", METHODS, first_seeds("unchanged"))
-    for name, fault in FAULTS.items():
-        work.train(name, [fault.method], first_seeds(name))
-        if name in SWAPPED:
-            yield from _through_the_gate(work, [study for study in studies() if study.name == name])
-    yield from _through_the_gate(work, [study for study in studies() if study.name not in SWAPPED])
+    for name in ("unchanged", *FAULTS):
+        work.train(name, [FAULTS[name].method] if name in FAULTS else METHODS, first_seeds(name))
+        yield from _through_the_gate(work, [study for study in studies() if study.name == name])
     subtle = [seed for study in studies() if study.name == SUBTLE for seed in study.seeds]
     work.train(SUBTLE, [FAULTS[SUBTLE].method], subtle)
     yield "all seeds of the subtle fault trained, to measure what it costs"

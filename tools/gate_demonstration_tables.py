@@ -185,9 +185,9 @@ def example_sentence(outcome: dict[str, Any]) -> str:
     seeds = min(len(values) for values in outcome["runs"]["baseline"].values())
     finds = max(row["finds"] for row in rows.values())
     return (
-        f"Measured over {seeds} seeds, its seed spread is {outcome['expected']['spread']:.2f} points ({own}). With alpha "
-        f"{outcome['alpha']:g}\nfive new seeds show a drop of {finds:.1f} points in one row with probability 0.8; "
-        f"its margin is {outcome['margin']:g} points."
+        f"Measured over {seeds} seeds, its seed spread is {outcome['expected']['spread']:.2f} points ({own}).\n"
+        f"With alpha {outcome['alpha']:g} five new seeds show a drop of {finds:.1f} points in one row 4 times in 5. "
+        f"The margin is {outcome['margin']:g} points."
     )
 
 
