@@ -3,13 +3,14 @@
 
 PYTHON ?= python3
 VENV := .venv
+DEVICE ?= cpu
 BIN := $(VENV)/bin
 
 bench: setup
 	$(BIN)/mixbench run configs/suite/quickstart.yaml
 
 bench-self: setup
-	$(BIN)/python tools/bench_self.py
+	$(BIN)/python tools/bench_self.py --device $(DEVICE)
 
 all-methods: setup
 	$(BIN)/mixbench run configs/suite/all-methods.yaml

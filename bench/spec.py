@@ -64,8 +64,9 @@ class DataSpec(Section):
     """timm's RandAugment string such as "rand-m9-mstd0.5-inc1"; for "streaming" only."""
     decoder: Annotated[Literal["pil", "torchvision", "nvjpeg"], Field(json_schema_extra=NEUTRAL)] = "pil"
     """For "streaming": what decodes JPEG files to train on ("nvjpeg": a CUDA device). Pillow decodes the rest."""
-    shrink_to: Annotated[PositiveInt | None, Field(json_schema_extra=NEUTRAL)] = None
-    """For "streaming": training images with a longer shorter side than this are shrunk to it while they are decoded."""
+    jpeg_side: Annotated[PositiveInt | None, Field(json_schema_extra=NEUTRAL)] = None
+    """For "streaming": JPEG files to train on are decoded at 1/2, 1/4 or 1/8 of their size where their shorter side
+    stays at least so long; None decodes them whole."""
     augment_on: Annotated[Literal["workers", "device"], Field(json_schema_extra=UNHASHED)] = "workers"
     """For "streaming": where training images are cropped, resized and flipped. The pixels are the same."""
     digest: str | None = None
@@ -82,17 +83,17 @@ class DataSpec(Section):
 
     @model_validator(mode="after")
     def _decoding_possible(self) -> DataSpec:
-        for name in ("decoder", "shrink_to", "augment_on"):
+        for name in ("decoder", "jpeg_side", "augment_on"):
             if self.source != "streaming" and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} {getattr(self, name)} needs source: streaming")
-        if self.shrink_to is not None and self.shrink_to < self.resolution:
-            raise ValueError(f"shrink_to {self.shrink_to} is below the resolution {self.resolution}")
+        if self.jpeg_side is not None and self.jpeg_side < self.resolution:
+            raise ValueError(f"jpeg_side {self.jpeg_side} is below the resolution {self.resolution}")
         if self.rand_augment is not None and self.augment_on == "device":
             raise ValueError("rand_augment is done by workers; leave augment_on at workers")
         if self.decoder == "nvjpeg" and self.augment_on != "device":
             raise ValueError("decoder nvjpeg leaves the images on the device; set augment_on: device")
-        if self.decoder == "nvjpeg" and self.shrink_to is not None:
-            raise ValueError("shrink_to is done by workers; decoder nvjpeg decodes whole images")
+        if self.decoder != "pil" and self.jpeg_side is not None:
+            raise ValueError(f"jpeg_side needs decoder: pil; {self.decoder} decodes whole images")
         return self
 
 

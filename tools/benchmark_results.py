@@ -8,25 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.benchmark_gpu import gpu_table
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results" / "reference" / "benchmarks"
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- benchmarks: written by tools/bench_self.py -->", "<!-- end of benchmarks -->"
 SCHEMA = "mixbench-benchmarks/1"
 KEYS = ("what", "case", "baseline", "ratio", "ratio_low", "ratio_high", "seconds", "target")
-GPU_COMMAND = "python tools/bench_self.py --device cuda"
-NOT_MEASURED = "not measured"
-GPU_FIGURES = {
-    "Sinkhorn, B 128, n 16 and 49, 100 iterations, against the plain log loop": ">= 100",
-    "the same against POT one by one": ">= 2000",
-    "AlignMix step / Mixup step, ResNet-18 CIFAR, B 128 and 512": "<= 1.05",
-    "Mixup, CutMix, Manifold Mixup step / ERM step, same nets": "<= 1.02",
-    "AugMix + JSD step / 3 ERM steps, same nets": "<= 1.05",
-    "batched AugMix at 32 px against PIL on the same machine's cores": ">= 200",
-    "ResNet-18 CIFAR training, bf16, B 512, images/s": ">= 50,000",
-    "whole step / its forward, backward and optimiser": "<= 1.03",
-}
-"""What is to be reached on a GPU such as an H200; the page lists it where no GPU has been measured."""
 _TARGET = re.compile(r"(<=|>=|<|>)\s*([\d.]+)")
 
 
@@ -70,24 +59,14 @@ def results_text(results: Mapping[str, Any]) -> str:
 
 
 def page_tables(machines: Sequence[Mapping[str, Any]]) -> str:
-    """Every machine's rows as Markdown, and what no GPU has been measured for."""
+    """Every machine's rows as Markdown, and what is to be reached on a GPU with what was."""
     parts: list[str] = []
     for results in machines:
         parts += ["", f"### {results['hardware']}", ""]
         for name, found in sorted(results["benchmarks"].items()):
             parts += [f"`{name}`: torch {found['torch']}, {found['threads']} thread(s), code {found['commit']}", ""]
             parts += [*_table(found["rows"]), ""]
-    if not any(results["device"] == "cuda" for results in machines):
-        parts += [
-            "",
-            "### On a GPU",
-            "",
-            f"No GPU was at hand. `{GPU_COMMAND}` on a machine that has one fills this in.",
-            "",
-        ]
-        parts += ["| what | target | measured |", "| :-- | --: | --: |"]
-        parts += [f"| {what} | {target} | {NOT_MEASURED} |" for what, target in GPU_FIGURES.items()]
-        parts.append("")
+    parts += ["", "### On a GPU", "", *gpu_table(machines), ""]
     return "\n".join(parts)
 
 

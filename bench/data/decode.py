@@ -79,17 +79,14 @@ def fit(image: Image.Image, shorter_side: int, size: int) -> Image.Image:
 def fitted(width: int, height: int, shorter_side: int, size: int) -> tuple[int, int, int, int]:
     """Width and height after the shorter side was resized, then the left and top of the central size x size.
 
-    The crop starts at round((length - size) / 2), as in torchvision. shorter_side >= size.
+    The longer side becomes int(shorter_side * longer / shorter) and the crop starts at round((length - size) / 2), as
+    in torchvision. shorter_side >= size.
     """
-    width, height = resized(width, height, shorter_side)
-    return width, height, round((width - size) / 2), round((height - size) / 2)
-
-
-def resized(width: int, height: int, shorter_side: int) -> tuple[int, int]:
-    """Width and height with the shorter side at `shorter_side`, the longer at int(shorter_side * longer / shorter)."""
     if width <= height:
-        return shorter_side, int(shorter_side * height / width)
-    return int(shorter_side * width / height), shorter_side
+        width, height = shorter_side, int(shorter_side * height / width)
+    else:
+        width, height = int(shorter_side * width / height), shorter_side
+    return width, height, round((width - size) / 2), round((height - size) / 2)
 
 
 def to_array(image: Image.Image) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Decode one training image in a worker process: by Pillow or by torchvision, whole or shrunk."""
+"""Decode one training image in a worker process: by Pillow or by torchvision, whole or at a part of its size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import torch
 from PIL import Image
 
-from bench.data.decode import UnreadableImage, converted, resized
+from bench.data.decode import UnreadableImage, converted
 from bench.data.jpeg import decode_jpegs
 from bench.data.listing import Reader
 from bench.errors import BadInput
@@ -18,12 +18,12 @@ JPEG_MODES = {"L": "GRAY", "RGB": "RGB"}
 
 
 def training_image(reader: Reader, place: int, data: DataSpec) -> Image.Image:
-    """The image at a place, grey or RGB by `data.channels`, by `data.decoder` and no larger than `data.shrink_to` asks.
+    """The image at a place, grey or RGB by `data.channels`, by `data.decoder`, JPEG files by `data.jpeg_side`.
 
     BadInput names an image that cannot be decoded.
     """
     try:
-        return shrunk(converted(lambda: _opened(reader, place, data), data.channels), data.shrink_to)
+        return converted(lambda: _opened(reader, place, data), data.channels)
     except UnreadableImage as reason:
         raise unreadable(reader.name(place), reason) from None
 
@@ -39,9 +39,8 @@ def _opened(reader: Reader, place: int, data: DataSpec) -> Image.Image:
         image = Image.open(io.BytesIO(encoded))
         return (by_torchvision(encoded, image.mode) if image.format == "JPEG" else None) or image
     image = reader.image(place)
-    if data.shrink_to is not None:
-        # libjpeg decodes at 1/2, 1/4 or 1/8 of the size for a fraction of the time; other formats are decoded whole.
-        image.draft(None, resized(image.width, image.height, data.shrink_to))
+    if data.jpeg_side is not None:
+        image.draft(None, (data.jpeg_side, data.jpeg_side))  # does nothing to other formats
     return image
 
 
@@ -55,10 +54,3 @@ def by_torchvision(encoded: bytes, mode: str) -> Image.Image | None:
         return None
     planes = pixels.permute(1, 2, 0).contiguous().numpy()
     return Image.fromarray(planes[:, :, 0] if mode == "L" else planes)
-
-
-def shrunk(image: Image.Image, shorter_side: int | None) -> Image.Image:
-    """The image with its shorter side resized to `shorter_side` (bilinear, antialiased) where it is longer."""
-    if shorter_side is None or min(image.size) <= shorter_side:
-        return image
-    return image.resize(resized(image.width, image.height, shorter_side), Image.Resampling.BILINEAR)

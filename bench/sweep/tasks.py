@@ -15,6 +15,7 @@ from bench.sweep.devices import Workers
 from bench.sweep.executors.api import Event, Task
 from bench.sweep.options import Options, leases_folder
 from bench.sweep.todo import Todo, evaluations_todo, read_evals
+from bench.train.step_key import step_key
 
 
 def make_task(
@@ -44,6 +45,7 @@ def make_task(
         "trial": options.trial,
         "source_digest": item.source_digest,
         "planned": item.seeds,
+        "step": _compiled_step(item, training, workers),
         "checkpoint_seconds": options.checkpoint_seconds,
         "evals": evals,
         "lease": {
@@ -54,6 +56,13 @@ def make_task(
             "copy": None if copied is None else str(copied),
         },
     }
+
+
+def _compiled_step(item: Todo, training: bool, workers: Workers) -> str | None:
+    """Equal for runs that can share the compiled step which a worker keeps; None where nothing is compiled."""
+    if not training or item.spec.effective_protocol.compile == "none":
+        return None
+    return step_key(item.spec, None, workers.device)
 
 
 def _begun_anew(wanted: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -21,10 +21,11 @@ from bench.train.criterion import build_criterion
 from bench.train.drawing import Drawing, Shape
 from bench.train.means import RunningMeans
 from bench.train.optimizer import build_optimizer, set_learning_rate
-from bench.train.reuse import StepCache, step_key
+from bench.train.reuse import StepCache
 from bench.train.schedule import learning_rate
 from bench.train.seeding import seed_generators
 from bench.train.step import CUDA_GRAPH_MODES, Precision, TrainStep, compiled_step
+from bench.train.step_key import step_key
 from methods.api import Batch, Draws, Loss, Method, Task, guided
 
 FINITE_CHECK_STEPS = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -9,11 +10,11 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from tools import bench_self
+from tools.benchmark_gpu import COMMAND, GPU_FIGURES, gpu_table
 from tools.benchmark_results import (
-    GPU_COMMAND,
-    GPU_FIGURES,
     KEYS,
     PAGE,
     ROOT,
@@ -86,14 +87,53 @@ def results(device: str, **benchmarks) -> dict:
 def test_what_no_gpu_has_measured_is_said_with_the_command_that_measures_it():
     page = page_tables([results("cpu", one=[ROW])])
     assert "| fast | B 1 | slow | 0.5 | 0.4 to 0.6 | <= 0.6 | yes | 0.001 |" in page
-    assert f"`{GPU_COMMAND}`" in page
+    assert f"`{COMMAND}`" in page
     assert page.count("| not measured |") == len(GPU_FIGURES)
-    words = GPU_COMMAND.split()
-    assert (ROOT / words[1]).is_file()
-    assert bench_self._parser().parse_args(words[2:]).device == "cuda"
     with_gpu = page_tables([results("cpu", one=[ROW]), results("cuda", one=[{**ROW, "ratio_low": None}])])
-    assert "not measured" not in with_gpu
+    assert with_gpu.count("| not measured |") == len(GPU_FIGURES)
     assert "| 0.5 |  | <= 0.6 |" in with_gpu
+
+
+def test_the_command_for_a_gpu_runs_the_benchmarks_there():
+    done = subprocess.run(["make", "-n", *COMMAND.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=True)
+    words = done.stdout.strip().splitlines()[-1].split()
+    assert words[1:] == ["tools/bench_self.py", "--device", "cuda"]
+    assert bench_self._parser().parse_args(words[2:]).device == "cuda"
+
+
+def benchmark(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / "benchmarks" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_figure_for_a_gpu_has_a_benchmark_that_answers_it():
+    """By the targets and baselines that the benchmarks themselves give their rows on a GPU."""
+    cuda = torch.device("cuda")
+    sinkhorn, steps, overhead = benchmark("sinkhorn"), benchmark("mixing_step"), benchmark("step_overhead")
+    epoch, augmix = benchmark("training_epoch"), benchmark("augmix")
+    given = {
+        "sinkhorn": [(base, sinkhorn._target(base, n, cuda)) for n in (16, 49)
+                     for base in ("plain eager log loop", "POT one by one, NumPy", "POT one by one, torch")],
+        "mixing_step": [(steps._baseline(name), steps._target(name, cuda)) for name in steps.METHODS[1:]]
+                       + [("mixup step", steps.against_mixup(cuda, batch)) for batch in (128, 512)],
+        "augmix": [("PIL", augmix._target("PIL", 32, cuda))],
+        "training_epoch": [(epoch.GOAL, epoch.GOAL_TARGET)],
+        "step_overhead": [("its forward, backward, optimiser", overhead._target(cuda)),
+                          ("whole step", overhead._share_target(overhead.RESNET18, 512, cuda))],
+    }  # fmt: skip
+    rows = {
+        name: [{**ROW, "baseline": base, "target": target, "ratio": number + 1.25} for number, (base, target) in pairs]
+        for name, pairs in ((name, list(enumerate(pairs))) for name, pairs in given.items())
+    }
+    lines = [line for line in gpu_table([results("cuda", **rows)]) if line.startswith("|")][2:]
+    assert len(lines) == len(GPU_FIGURES)
+    assert not [line for line in lines if "not measured" in line]
+    answered = [len(figure.rows({name: {"rows": found} for name, found in rows.items()})) for figure in GPU_FIGURES]
+    assert answered == [2, 4, 2, 3, 1, 1, 1, 1, 1]
+    assert "62,500" in lines[6]
+    assert overhead._share_target(overhead.RESNET18, 512, torch.device("cpu")) == ""
 
 
 def test_a_new_run_replaces_its_own_benchmark_and_no_other():

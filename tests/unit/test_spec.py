@@ -95,13 +95,13 @@ def test_ways_to_decode_are_in_the_id_and_the_place_of_cropping_is_not():
         )
 
     plain = streamed()
-    assert not {"decoder", "shrink_to", "augment_on"} & plain.canonical()["data"].keys()
+    assert not {"decoder", "jpeg_side", "augment_on"} & plain.canonical()["data"].keys()
     assert plain.run_id == streamed(augment_on="device").run_id
     ids = {
         plain.run_id,
         streamed(decoder="torchvision").run_id,
-        streamed(shrink_to=64).run_id,
-        streamed(shrink_to=65).run_id,
+        streamed(jpeg_side=64).run_id,
+        streamed(jpeg_side=65).run_id,
     }
     assert len(ids) == 4
     assert plain.run_id == "75a7ce202f2557bb"

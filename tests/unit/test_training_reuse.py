@@ -10,8 +10,9 @@ from bench.data.open import open_data
 from bench.run.build import build_method
 from bench.spec import BackboneSpec, DataSpec, Labels, MethodSpec, ProtocolSpec, Spec
 from bench.train.fresh_state import pour
-from bench.train.reuse import OUTSIDE_THE_STEP, StepCache, step_key
+from bench.train.reuse import StepCache
 from bench.train.settings import library_settings
+from bench.train.step_key import OUTSIDE_THE_STEP, step_key
 from bench.train.training import Training
 
 CPU = torch.device("cpu")

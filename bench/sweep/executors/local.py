@@ -16,6 +16,7 @@ from typing import IO, Any
 from bench.records import disk_is_full
 from bench.run.stop_signals import stop_signals_wait
 from bench.sweep.executors.api import STOP_SECONDS, Event, Task, last_line, task_log
+from bench.sweep.executors.handout import Handout
 
 
 class LocalExecutor:
@@ -36,9 +37,7 @@ class LocalExecutor:
 
     def run(self, tasks: list[Task]) -> Iterator[Event]:
         """Do all tasks; ends when all are done. Closing the iterator (Ctrl-C) stops the workers, state saved."""
-        waiting: queue.SimpleQueue[Task] = queue.SimpleQueue()
-        for task in tasks:
-            waiting.put(task)
+        waiting = Handout(tasks)
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         slots = self._slots[: max(1, min(len(self._slots), len(tasks)))]
         threads = [threading.Thread(target=slot.work, args=(waiting, events), daemon=True) for slot in slots]
@@ -72,13 +71,12 @@ class Slot:
         self._process: subprocess.Popen[str] | None = None
         self._stopping = threading.Event()
 
-    def work(self, waiting: queue.SimpleQueue[Task], events: queue.SimpleQueue[Event | None]) -> None:
+    def work(self, waiting: Handout, events: queue.SimpleQueue[Event | None]) -> None:
         """Take tasks until none is left; runs in a thread."""
         try:
             while not self._stopping.is_set():
-                try:
-                    task = waiting.get_nowait()
-                except queue.Empty:
+                task = waiting.take(self)
+                if task is None:
                     break
                 events.put(Event("start", task, {}))
                 events.put(Event("done", task, self.do(task, events)))
