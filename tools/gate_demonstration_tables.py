@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.gate.baseline import read_baseline
-from bench.gate.decision import PASS, REGRESSION, RULE, decide
+from bench.gate.decision import RULE, Rule
 from bench.gate.measures import accuracy
 from bench.gate.power import baseline_power
 from bench.records import RunRecord, Store
-from methods.ops.keys import Key
-from tools.gate_characteristics import STUDIES, Setting, replaced, simulate
+from tools.gate_characteristics import Characteristics, replaced, shares
+from tools.gate_demonstration_expected import Situation, Values, example, expected
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "gate.md"
@@ -31,8 +29,6 @@ SEEDS_OF_A_KIND = PLANNED * LAST_LOOK
 VERDICTS = ("pass", "regression", "inconclusive")
 ROW_FIELDS = ("method", "verdict", "reason", "before", "after", "change", "low", "high", "p", "n_before", "n_after")
 PROVENANCE = ("git_commit", "python", "platform", "packages", "torch_build", "processor", "threads")
-Values = dict[str, dict[int, float]]
-"""Test top-1 in % by method and seed."""
 
 
 def collected(
@@ -50,7 +46,8 @@ def collected(
     runs["unchanged"] = _values(records, digests["unchanged"])
     runs |= {fault: _values(records, {method: digests[fault][method]}) for fault, method in changed.items()}
     stored = read_baseline(folder / "baseline.json")
-    powers = baseline_power(stored.accuracy)
+    rule = Rule(stored.alpha)
+    powers = baseline_power(stored.accuracy, rule)
     spreads = {power.entry.labels.method: power.spread for power in powers}
     studies = [_study(name, seeds, changed.get(name, ""), answer) for name, seeds, answer in answers]
     healthy = {
@@ -62,11 +59,15 @@ def collected(
         for fault, method in changed.items()
         if len(chosen := _whatever_came_out(runs[fault][method])) > 1
     }
-    margin = stored.margins.accuracy
+    situation = Situation(
+        runs["baseline"], healthy, spreads, stored.margins.accuracy, rule, stored.accuracy[0].test_images
+    )
     return {
         "kind": "mixbench gate demonstration",
         "suite": stored.suites[0].name,
-        "margin": margin,
+        "margin": stored.margins.accuracy,
+        "alpha": stored.alpha,
+        "test_images": situation.test_images,
         "provenance": {key: base[0].provenance.get(key) for key in PROVENANCE},
         "source_digests": digests,
         "baseline": {
@@ -82,7 +83,8 @@ def collected(
         "studies": studies,
         "runs": runs,
         "effects": effects,
-        "expected": _expected(runs["baseline"], healthy, spreads, effects.get(SUBTLE), changed[SUBTLE], margin),
+        "expected": expected(situation, effects.get(SUBTLE), changed[SUBTLE]),
+        "example": example(situation),
     }
 
 
@@ -124,48 +126,6 @@ def _effect(healthy: Sequence[float], values: Sequence[float]) -> dict[str, Any]
     }  # fmt: skip
 
 
-def _expected(
-    base: Values, healthy: dict[str, list[float]], spreads: dict[str, float], effect: dict[str, Any] | None,
-    method: str, margin: float,
-) -> dict[str, Any]:  # fmt: skip
-    """Shares of studies that pass, regress or stay open, simulated through the rule itself.
-
-    Under "stated" every study has a baseline of its own, as in the page's other tables; under "this baseline" all are
-    compared with the one that was made. drop: by how many points the method's row is really worse.
-    """
-    pooled = math.sqrt(statistics.fmean(spread**2 for spread in spreads.values()))
-    drops = {"no change": 0.0}
-    if effect is not None:
-        drops["measured"] = -effect["change"]
-        drops["two errors less"] = -effect["change"] - 2 * effect["standard_error"]
-        drops["two errors more"] = -effect["change"] + 2 * effect["standard_error"]
-    made: dict[str, Any] = {"spread": pooled}
-    for name, drop in drops.items():
-        found = simulate(Setting(round(pooled, 3), margin, len(base), round(drop, 3)))
-        means = {row: statistics.fmean(values) - (drop if row == method else 0) for row, values in healthy.items()}
-        made[name] = {
-            "drop": drop,
-            "stated": [found.passed, found.regressed, found.open],
-            "this baseline": _against(base, means, spreads, margin, name),
-        }
-    return made
-
-
-def _against(base: Values, means: dict[str, float], spreads: dict[str, float], margin: float, name: str) -> list[float]:
-    rows = list(base)
-    generator = Key("gate demonstration", name).generator()
-    stored = np.array([list(base[row].values()) for row in rows]).T
-    noise = generator.standard_normal((STUDIES, 5, len(rows))) * np.array([spreads[row] for row in rows])
-    new = noise + np.array([means[row] for row in rows])
-    found = decide(
-        new, np.broadcast_to(stored, (STUDIES, *stored.shape)), np.full(len(rows), margin), [0] * len(rows),
-        np.full(len(rows), 0.01),
-    )  # fmt: skip
-    regressed = (found.code == REGRESSION).any(axis=1) | found.mean_regressed
-    passed = (found.code == PASS).all(axis=1) & ~regressed
-    return [float(passed.mean()), float(regressed.mean()), float(1 - passed.mean() - regressed.mean())]
-
-
 def trees_table(outcome: dict[str, Any]) -> str:
     """Verdicts by kind of tree, and what each fault costs."""
     heads = ["trees", "done", "pass / regression / open", "changed row", "new seeds a row", "true change", "runs"]
@@ -191,17 +151,18 @@ def trees_table(outcome: dict[str, Any]) -> str:
 def expected_table(outcome: dict[str, Any]) -> str:
     """How ten studies of the subtle fault, and ten of unchanged trees, should come out, and did."""
     lines = [_line(["in ten studies", "pass / regression / open"]), _line(["---"] * 2)]
-    expected = outcome["expected"]
+    chances = outcome["expected"]
     for tree, key, words in (("unchanged", "no change", "unchanged"), (SUBTLE, "measured", SUBTLE)):
-        if key not in expected:
+        if key not in chances:
             continue
-        at = expected[key]
+        at = chances[key]
         told = "" if key == "no change" else f", drop {at['drop']:.2f}"
         lines.append(_line([f"{words}{told}: stated, every study with a baseline of its own", _tens(at["stated"])]))
         lines.append(_line([f"{words}{told}: expected with this one baseline", _tens(at["this baseline"])]))
+        lines.append(_line([f"{words}{told}: the same, values drawn from the healthy runs", _tens(at["as scattered"])]))
         if key != "no change":
             for end in ("two errors less", "two errors more"):
-                at = expected[end]
+                at = chances[end]
                 words_end = f"{words}, drop {at['drop']:.2f} ({end}): expected with this one baseline"
                 lines.append(_line([words_end, _tens(at["this baseline"])]))
         found = [study for study in outcome["studies"] if study["tree"] == tree]
@@ -210,9 +171,36 @@ def expected_table(outcome: dict[str, Any]) -> str:
 
 
 def with_tables(page: str, outcome: dict[str, Any]) -> str:
-    """The page with both tables between their markers."""
+    """The page with the tables between their markers."""
     page = replaced(page, "demonstration", trees_table(outcome))
-    return replaced(page, "demonstration, expected", expected_table(outcome))
+    page = replaced(page, "demonstration, expected", expected_table(outcome))
+    page = replaced(page, "digits spread", example_sentence(outcome))
+    return replaced(page, "digits example", example_table(outcome))
+
+
+def example_sentence(outcome: dict[str, Any]) -> str:
+    """Seed spread and power of the example suite's baseline, in words."""
+    rows = outcome["baseline"]
+    own = ", ".join(f"{method} {row['own_spread']:.2f}" for method, row in rows.items())
+    seeds = min(len(values) for values in outcome["runs"]["baseline"].values())
+    finds = max(row["finds"] for row in rows.values())
+    return (
+        f"Measured over {seeds} seeds, its seed spread is {outcome['expected']['spread']:.2f} points ({own}).\n"
+        f"With alpha {outcome['alpha']:g} five new seeds show a drop of {finds:.1f} points in one row 4 times in 5. "
+        f"The margin is {outcome['margin']:g} points."
+    )
+
+
+def example_table(outcome: dict[str, Any]) -> str:
+    """What the gate says about the example suite when one of its rows drops, in % of studies."""
+    lines = [_line(["true drop of one row", "pass / regression / open", "seeds"]), _line(["---"] * 3)]
+    for at in outcome["example"]:
+        lines.append(_line([f"{at['drop']:g}", shares(_characteristics(at)), f"{at['seeds']:.1f}"]))
+    return "\n".join(lines)
+
+
+def _characteristics(at: dict[str, float]) -> Characteristics:
+    return Characteristics(at["passed"], at["regressed"], at["open"], at["seeds"])
 
 
 def _counts(found: Sequence[dict[str, Any]]) -> str:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from bench.gate.baseline import read_baseline
-from bench.gate.decision import OPEN, PASS, REGRESSION, decide
+from bench.gate.decision import OPEN, PASS, REGRESSION, Rule, decide
 from tools import gate_demonstration as tool
 from tools import gate_demonstration_tables as tables
 from tools.gate_characteristics import Setting, simulate
+from tools.gate_demonstration_expected import EXAMPLE_DROPS
 
 OUTCOME = json.loads(tables.OUTCOME.read_text(encoding="utf-8"))
 CODES = {"pass": PASS, "regression": REGRESSION, "inconclusive": OPEN}
@@ -45,7 +46,7 @@ def test_verdicts_follow_from_the_runs():
     runs, margin = OUTCOME["runs"], OUTCOME["margin"]
     methods = list(runs["baseline"])
     base = np.array([list(runs["baseline"][method].values()) for method in methods]).T[None]
-    assert base.shape == (1, 10, 3)
+    assert base.shape == (1, tool.BASE_SEEDS, 3)
     for study in OUTCOME["studies"]:
         rows = {row["method"]: row for row in study["rows"]}
         new = np.full((1, 5, 3), np.nan)
@@ -53,7 +54,7 @@ def test_verdicts_follow_from_the_runs():
             values = runs[study["tree"] if method == study["changed"] else "unchanged"][method]
             for order, seed in enumerate(study["seeds"]):
                 new[0, order, place] = values.get(str(seed), np.nan)
-        found = decide(new, base, np.full(3, margin), [0] * 3, np.full(3, 100 / 1747))
+        found = decide(new, base, np.full(3, margin), [0] * 3, np.full(3, 100 / 1747), Rule(OUTCOME["alpha"]))
         for place, method in enumerate(methods):
             used = rows[method]["n_after"]
             assert found.code[0, place] == CODES[rows[method]["verdict"]]
@@ -85,10 +86,16 @@ def test_effects_recomputed():
         faulty = by_design(runs[name][method])
         healthy = [*runs["baseline"][method].values(), *by_design(runs["unchanged"][method])]
         assert (effect["faulty_runs"], effect["healthy_runs"]) == (len(faulty), len(healthy))
-        assert len(healthy) >= 20
+        assert len(healthy) >= tool.BASE_SEEDS + 10
         assert effect["change"] == pytest.approx(np.mean(faulty) - np.mean(healthy), abs=1e-9)
         error = (np.var(faulty, ddof=1) / len(faulty) + np.var(healthy, ddof=1) / len(healthy)) ** 0.5
         assert effect["standard_error"] == pytest.approx(error, abs=1e-9)
+
+
+def setting(drop: float) -> Setting:
+    return Setting(
+        round(OUTCOME["expected"]["spread"], 3), OUTCOME["margin"], 3, round(drop, 3), base_seeds=tool.BASE_SEEDS
+    )
 
 
 def test_expectations_recomputed():
@@ -102,9 +109,20 @@ def test_expectations_recomputed():
     assert {name: at["drop"] for name, at in expected.items() if name != "spread"} == pytest.approx(drops)
     for name in drops:
         at = expected[name]
-        found = simulate(Setting(round(expected["spread"], 3), OUTCOME["margin"], 3, round(at["drop"], 3)), 4000)
+        found = simulate(setting(at["drop"]), 4000, Rule(OUTCOME["alpha"]))
         assert at["stated"] == pytest.approx([found.passed, found.regressed, found.open], abs=0.03)
         assert sum(at["this baseline"]) == pytest.approx(1, abs=1e-9)
+        assert sum(at["as scattered"]) == pytest.approx(1, abs=1e-9)
+
+
+def test_the_example_of_the_page_recomputed():
+    assert [at["drop"] for at in OUTCOME["example"]] == list(EXAMPLE_DROPS)
+    for at in OUTCOME["example"][::2]:
+        found = simulate(setting(at["drop"]), 2000, Rule(OUTCOME["alpha"]))
+        assert [at["passed"], at["regressed"], at["open"]] == pytest.approx(
+            [found.passed, found.regressed, found.open], abs=0.04
+        )
+        assert at["seeds"] == pytest.approx(found.seeds, abs=0.1)
 
 
 def test_the_runs_of_the_outcome_are_those_of_the_baseline():
