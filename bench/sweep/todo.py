@@ -71,14 +71,13 @@ class Todo:
 
 def with_digests(suite: Suite) -> list[tuple[Spec, str]]:
     """The suite's specs with the digest of their data, and their titles. BadInput when data are missing."""
-    found: dict[DataSpec, str] = {}
+    found: dict[DataSpec, DataSpec] = {}
     specs: list[tuple[Spec, str]] = []
     for planned in suite.planned:
         data = planned.spec.data
         if data not in found:
-            found[data] = describe(data).digest
-        complete = data.model_copy(update={"digest": found[data]})
-        specs.append((planned.spec.model_copy(update={"data": complete}), planned.title))
+            found[data] = data.model_copy(update={"digest": describe(data).digest})
+        specs.append((planned.spec.model_copy(update={"data": found[data]}), planned.title))
     return specs
 
 
