@@ -5,7 +5,6 @@ Attempt and session names are a UTC time and a random suffix, so the folders of 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -17,15 +16,20 @@ from bench.records.attempt import deciding, read_attempt
 from bench.records.errors import storage
 from bench.records.runs import TRAIN_FILE, RunRecord
 from bench.records.speed import SpeedSession, read_session
+from bench.records.summaries import Summaries
 
 SPEED_FOLDER = "speed"
 
 
 class Store:
-    """All records below one folder, such as results/local/records. Reading changes nothing on the disk."""
+    """All records below one folder, such as results/local/records. Reading changes nothing on the disk.
+
+    summaries: what was read so far.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.summaries = Summaries()
 
     def new_attempt(self, run_id: str) -> Path:
         """Make and return an empty folder for one attempt at a run. Raises StorageError when it cannot."""
@@ -47,7 +51,7 @@ class Store:
         grouped: dict[str, list[RunRecord]] = {}
         for folder in _subfolders(self.root):
             if folder.name != SPEED_FOLDER:
-                for record in _attempts(folder):
+                for record in self._attempts(folder):
                     grouped.setdefault(record.run_id, []).append(record)
         return [_decide(grouped[run_id]) for run_id in sorted(grouped)]
 
@@ -58,31 +62,24 @@ class Store:
 
     def attempts(self, run_id: str) -> list[RunRecord]:
         """Every attempt in the folder of one run, oldest first."""
-        return sorted(_attempts(self.root / run_id), key=lambda record: record.attempt)
+        return sorted(self._attempts(self.root / run_id), key=lambda record: record.attempt)
 
     def sessions(self) -> list[SpeedSession]:
         """All timing sessions, oldest first."""
         return [read_session(path) for path in sorted((self.root / SPEED_FOLDER).glob("*.jsonl"))]
 
+    def _attempts(self, folder: Path) -> Iterator[RunRecord]:
+        """The attempts that wrote anything; a folder made for one that never began is none."""
+        for attempt in _subfolders(folder):
+            if os.path.exists(f"{attempt}/{TRAIN_FILE}"):
+                yield read_attempt(attempt, self.summaries)
+
 
 def _decide(attempts: list[RunRecord]) -> RunRecord:
     ordered = sorted(attempts, key=lambda record: (record.attempt, str(record.folder)))
     if len(ordered) > 1:
-        ordered = list({_content(record): record for record in reversed(ordered)}.values())[::-1]
+        ordered = list({record.training.digest: record for record in reversed(ordered)}.values())[::-1]
     return replace(deciding(ordered), attempts=tuple(record.attempt for record in ordered))
-
-
-def _content(record: RunRecord) -> str:
-    path = record.folder / TRAIN_FILE
-    with storage("cannot read", path):
-        return hashlib.blake2b(path.read_bytes()).hexdigest() if path.is_file() else str(record.folder)
-
-
-def _attempts(folder: Path) -> Iterator[RunRecord]:
-    """The attempts that wrote anything; a folder made for one that never began is none."""
-    for attempt in _subfolders(folder):
-        if (attempt / TRAIN_FILE).exists():
-            yield read_attempt(attempt)
 
 
 def _subfolders(folder: Path) -> list[Path]:
