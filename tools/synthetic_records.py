@@ -12,7 +12,6 @@ unfinished with a torn line, and one is missing. Weights are left out. The numbe
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import math
 import os
@@ -25,23 +24,21 @@ from typing import Any
 
 import numpy as np
 
-import bench.evals
 from bench.config.overrides import Overrides
 from bench.config.suite import load_suite
 from bench.data.facts import describe
 from bench.env import code_state, package_versions, processor_name
-from bench.evals.registry import EvalArm
 from bench.records import PREDICTIONS_FILE, TRAIN_FILE, evaluation_file, file_facts
 from bench.records.line import encode
-from bench.sources import file_source_digest
 from bench.spec import Spec
-from bench.sweep.todo import read_evals, run_source_digest, with_digests
+from bench.sweep.todo import CurrentArm, read_evals, run_source_digest, with_digests
 
 METHODS = (
-    "erm mixup cutmix manifold_mixup alignmix puzzlemix saliencymix resizemix fmix gridmixup smoothmix cutout augmix "
-    "automix samix snapmix recursivemix regmixup nfm multimix mixpro mixup_cutmix attentivemix_own guidedmixup_sr "
-    "pixmix_procedural cutmix-per-sample cutout-side0.25 mixup-alpha0.2"
-).split()
+    "erm", "mixup", "cutmix", "manifold_mixup", "alignmix", "puzzlemix", "saliencymix", "resizemix", "fmix",
+    "gridmixup", "smoothmix", "cutout", "augmix", "automix", "samix", "snapmix", "recursivemix", "regmixup", "nfm",
+    "multimix", "mixpro", "mixup_cutmix", "attentivemix_own", "guidedmixup_sr", "pixmix_procedural",
+    "cutmix-per-sample", "cutout-side0.25", "mixup-alpha0.2",
+)  # fmt: skip
 BACKBONES = ("test_resnet", "preact_resnet10_narrow", "preact_resnet18_narrow", "wrn_16_8")
 VARIANTS = 40
 """Different predictions of one selection of images; each run has one of them, and the accuracy that it shows."""
@@ -63,7 +60,7 @@ class Shared:
 
     predictions: list[Prediction]
     provenance: dict[str, Any]
-    arms: list[tuple[EvalArm, str]]
+    arms: list[CurrentArm]
 
 
 def main() -> int:
@@ -85,7 +82,7 @@ def write_records(folder: Path, runs: int, seeds: int, epochs: int, processes: i
     selections = math.ceil(runs / (len(METHODS) * len(BACKBONES) * seeds))
     path = write_suite(folder / "configs", selections, seeds, epochs)
     suite = load_suite(str(path), Overrides("the tool"))
-    arms = [(arm, file_source_digest(Path(bench.evals.__path__[0]) / f"{arm.evaluator}.py")) for arm in read_evals(suite)]
+    arms = read_evals(suite)
     groups: dict[str, list[Spec]] = {}
     for spec, _ in with_digests(suite):
         groups.setdefault(spec.labels.data, []).append(spec)
@@ -120,7 +117,7 @@ def write_suite(configs: Path, selections: int, seeds: int, epochs: int) -> Path
     return path
 
 
-def _write_group(records: Path, specs: list[Spec], arms: list[tuple[EvalArm, str]], seeds: list[int], place: int) -> None:
+def _write_group(records: Path, specs: list[Spec], arms: list[CurrentArm], seeds: list[int], place: int) -> None:
     """All runs of one selection of images."""
     generator = np.random.default_rng(place)
     shared = Shared(_predictions(describe(specs[0].data).sizes["test"], generator), _provenance(), arms)
@@ -170,17 +167,18 @@ def _write_attempt(
     content = b"".join(lines)
     (attempt / TRAIN_FILE).write_bytes(content[:-20] if status == "torn" else content)
     if status == "ok":
-        for arm, source in shared.arms:
-            file = evaluation_file(attempt, arm.name, arm.version)
-            file.write_bytes(_evaluation(arm, source, prediction, shared.provenance, chance, begun))
+        for current in shared.arms:
+            file = evaluation_file(attempt, current.arm.name, current.arm.version)
+            file.write_bytes(_evaluation(current, prediction, shared.provenance, chance, begun))
 
 
 def _evaluation(
-    arm: EvalArm, source: str, prediction: Prediction, provenance: dict[str, Any], chance: random.Random, begun: datetime
-) -> bytes:  # fmt: skip
+    current: CurrentArm, prediction: Prediction, provenance: dict[str, Any], chance: random.Random, begun: datetime
+) -> bytes:
+    arm = current.arm
     lines = [encode("begin", {
         "eval": arm.name, "title": arm.title, "evaluator": arm.evaluator, "version": arm.version,
-        "settings": arm.settings, "digest": arm.digest, "source_digest": source, "others": {},
+        "settings": arm.settings, "digest": current.digest, "source_digest": current.source, "others": {},
         "provenance": provenance, "done": 0, "time": begun.timestamp(),
     })]  # fmt: skip
     top1 = prediction.top1

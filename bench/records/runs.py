@@ -105,7 +105,7 @@ class RunRecord:
         """The record files of each evaluator, oldest version first."""
         found: dict[str, list[tuple[list[tuple[int, int, str]], Path]]] = {}
         with storage("cannot read", self.folder):
-            names = os.listdir(self.folder) if self.folder.is_dir() else []
+            names = [entry.name for entry in os.scandir(self.folder)] if self.folder.is_dir() else []
         for file in names:
             if file.startswith("eval-") and file.endswith(".jsonl"):
                 name, _, version = file[len("eval-") : -len(".jsonl")].rpartition("-")

@@ -34,7 +34,6 @@ class Shared:
         """A mapping whose values are shared where they are mappings or lists."""
         return {name: self.one(item) if isinstance(item, dict | list) else item for name, item in value.items()}
 
-
     def numbered(self, value: Mapping[str, Any]) -> list[Any]:
         """A mapping as JSON: what stands in it itself, and the numbers of its mappings and lists."""
         nested = {name: self.number(item) for name, item in value.items() if isinstance(item, dict | list)}

@@ -16,7 +16,7 @@ from bench.records.attempt import deciding, read_attempt
 from bench.records.errors import storage
 from bench.records.runs import TRAIN_FILE, RunRecord
 from bench.records.speed import SpeedSession, read_session
-from bench.records.summaries import Summaries
+from bench.records.summaries import Summaries, signature_of
 
 SPEED_FOLDER = "speed"
 
@@ -71,7 +71,7 @@ class Store:
     def _attempts(self, folder: Path) -> Iterator[RunRecord]:
         """The attempts that wrote anything; a folder made for one that never began is none."""
         for attempt in _subfolders(folder):
-            if os.path.exists(f"{attempt}/{TRAIN_FILE}"):
+            if signature_of(f"{attempt}/{TRAIN_FILE}") is not None:
                 yield read_attempt(attempt, self.summaries)
 
 
