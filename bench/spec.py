@@ -41,8 +41,9 @@ class Section(BaseModel):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with some values changed; they are not validated."""
         copied = super().model_copy(update=update, deep=deep)
+        own = cast("dict[str, Any]", copied.__dict__)
         for name in _KEPT_TEXTS:
-            copied.__dict__.pop(name, None)
+            own.pop(name, None)
         return copied
 
 

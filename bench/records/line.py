@@ -30,7 +30,12 @@ def encode(kind: str, fields: Mapping[str, Any]) -> bytes:
         plain[name] = _plain(value, name, nonfinite)
     if nonfinite:
         plain["nonfinite"] = nonfinite
-    body = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)[:-1].encode()
+    return sealed(json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode())
+
+
+def sealed(text: bytes) -> bytes:
+    """The JSON text of an object as a line, with the checksum as its last key."""
+    body = text[:-1]
     return body + _MARK + _checksum(body) + b'"}\n'
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from bench.records.errors import storage
 from bench.records.evaluation_summary import EvaluationSummary, summarise_evaluation
@@ -48,6 +49,11 @@ class Summaries:
         self.read = 0
         self._settled = settled_seconds
 
+    @property
+    def count(self) -> int:
+        """How many summaries are kept."""
+        return sum(len(kept.entries) for kept in (self.training_files, self.evaluation_files, self.digests))
+
     def training(self, path: str) -> TrainingSummary:
         """The summary of a training record; that of an empty file where there is none."""
         return self._summary(self.training_files, path, summarise_training)
@@ -59,12 +65,14 @@ class Summaries:
     def digest(self, path: str) -> str | None:
         """The digest of any file's content; None where there is no such file."""
         signature = signature_of(path)
-        return None if signature is None else self._found(self.digests, path, signature, lambda c, _: content_digest(c))
+        return None if signature is None else self._found(self.digests, path, signature, _digest)
 
-    def _summary(self, kept: Kept[Summary], path: str, summarise: Any) -> Summary:
+    def _summary(self, kept: Kept[Summary], path: str, summarise: Callable[[bytes, Shared], Summary]) -> Summary:
         return self._found(kept, path, signature_of(path), summarise)
 
-    def _found(self, kept: Kept[Summary], path: str, signature: Signature | None, summarise: Any) -> Summary:
+    def _found(
+        self, kept: Kept[Summary], path: str, signature: Signature | None, summarise: Callable[[bytes, Shared], Summary]
+    ) -> Summary:
         if signature is not None and (found := kept.find(path, signature)) is not None:
             return found
         now = time.time_ns()
@@ -73,6 +81,10 @@ class Summaries:
         if signature is not None and now - max(signature[1:3]) > self._settled * 1e9:
             kept.entries[path] = signature, summary
         return summary
+
+
+def _digest(content: bytes, _: Shared) -> str:
+    return content_digest(content)
 
 
 def signature_of(path: str | Path) -> Signature | None:

@@ -105,6 +105,7 @@ def find_todo(suite: Suite, store: Store) -> list[Todo]:
     arms = read_evals(suite)
     specs = with_digests(suite)
     seeds: dict[str, list[int]] = defaultdict(list)
+    store.prepare(spec.run_id for spec, _ in specs)
     rows = [spec.arm for spec, _ in specs]
     for row, (spec, _) in zip(rows, specs, strict=True):
         seeds[row].append(spec.seed)
