@@ -55,7 +55,7 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
                 yield from _config(path)
         for name in method_names():
             yield from _method(None, name, options.fast)
-        yield from _records(store_of(options))
+        yield from _records(store_of(options, indexed=False))
         return
     for given in options.paths:
         path = Path(given).expanduser()

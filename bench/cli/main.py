@@ -276,6 +276,9 @@ def _gate(parser: argparse.ArgumentParser) -> None:
                              help="smallest drop of accuracy that matters (default: 0.5)")  # fmt: skip
             add.add_argument("--robustness-margin", type=float, metavar="POINTS",
                              help="the same for robustness (default: that of accuracy)")  # fmt: skip
+            add.add_argument("--alpha", type=float, default=0.05, metavar="CHANCE",
+                             help="chance of a false regression when nothing has changed (default: 0.05)")  # fmt: skip
+            add.add_argument("--recorded", action="store_true", help="take finished runs whatever code made them")
             continue
         add.add_argument("--run", action="store_true", help="train, evaluate or time what the decision needs")
         add.add_argument("--json", type=Path, metavar="FILE", help="write all numbers as JSON")

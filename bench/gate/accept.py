@@ -25,6 +25,7 @@ from bench.gate.baseline import (
     write_baseline,
 )
 from bench.gate.candidates import Candidate, find_candidates
+from bench.gate.decision import RULE
 from bench.gate.measures import Measure, accuracy, robustness, test_images
 from bench.gate.speed import counts_as_new
 from bench.gate.step_times import session_ratios
@@ -40,9 +41,13 @@ class Accepted:
 
 
 def accept(
-    path: Path, suites: Sequence[str], store: Store, reason: str, margins: Margins, assignments: Sequence[str] = ()
-) -> Accepted:
+    path: Path, suites: Sequence[str], store: Store, reason: str, margins: Margins, assignments: Sequence[str] = (),
+    alpha: float = RULE.alpha, recorded: bool = False,
+) -> Accepted:  # fmt: skip
     """Make the runs of the current code the baseline. Every planned run must be there, but rows may be skipped.
+
+    alpha: as `Baseline` has it. recorded: runs count whatever code made them; the file keeps their source digests,
+    so that they never pass for new ones.
 
     BadInput where a run is missing, stale, failed or not evaluated, where a row has fewer than FEWEST_SEEDS seeds, or
     without a reason or a suite.
@@ -52,7 +57,7 @@ def accept(
     if not suites:
         raise BadInput("gate accept: name the suites whose runs become the baseline")
     loaded = [load_suite(name, parse_set_options(list(assignments))) for name in suites]
-    candidates = find_candidates(loaded, store)
+    candidates = find_candidates(loaded, store, recorded)
     kept = [candidate for candidate in candidates if not candidate.skipped]
     if not kept:
         raise BadInput("gate accept: every method of the suite was skipped, so there is nothing to compare with")
@@ -66,9 +71,10 @@ def accept(
         created=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         reason=reason.strip(),
         replaces=hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest() if path.is_file() else "",
-        code={**code_state(), "packages": package_versions()},
+        code=_made_by(runs) if recorded else {**code_state(), "packages": package_versions()},
         suites=tuple(PlannedSuite(name=name, assignments=tuple(assignments)) for name in suites),
         margins=margins,
+        alpha=alpha,
         accuracy=tuple(_accuracy_entry(candidate, runs[candidate.arm]) for candidate in kept),
         robustness=tuple(entry for each in kept for entry in _robustness_entries(each, runs[each.arm])),
         speed=tuple(entry for each in kept for entry in _speed_entries(each, candidates, sessions)),
@@ -76,6 +82,19 @@ def accept(
     write_baseline(path, baseline)
     left_out = [f"{each.labels.method}: {each.runs[0].why}" for each in candidates if each.skipped]
     return Accepted(baseline, left_out)
+
+
+def _made_by(runs: dict[str, dict[int, RunRecord]]) -> dict[str, Any]:
+    """All commits and package versions that records tell."""
+    told = [record.provenance for rows in runs.values() for record in rows.values()]
+    versions: dict[str, set[str]] = {}
+    for each in told:
+        for name, version in (each.get("packages") or {}).items():
+            versions.setdefault(str(name), set()).add(str(version))
+    return {
+        "git_commits": sorted({str(each.get("git_commit")) for each in told}),
+        "packages": {name: sorted(found) for name, found in sorted(versions.items())},
+    }
 
 
 def _complete(candidate: Candidate) -> None:

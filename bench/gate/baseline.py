@@ -18,6 +18,8 @@ RECOMMENDED_SEEDS = 10
 FEWEST_SEEDS = 3
 LARGEST_FILE = 20_000_000
 """Bytes; larger files are refused unread."""
+STRICTEST, LOOSEST = 0.001, 0.2
+"""Between these lies the chance of a false regression that a baseline may state."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=2000)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
@@ -101,7 +103,10 @@ class PlannedSuite(Section):
 
 
 class Baseline(Section):
-    """A whole baseline file. code: git commit and package versions, for people. replaces: digest of the file before."""
+    """A whole baseline file. code: git commit and package versions, for people. replaces: digest of the file before.
+
+    alpha: chance of a false regression of accuracy, or of robustness, in one study of unchanged code.
+    """
 
     kind: Literal["mixbench baseline"]
     schema_version: Literal[1]
@@ -111,6 +116,7 @@ class Baseline(Section):
     code: dict[str, Any]
     suites: tuple[PlannedSuite, ...]
     margins: Margins
+    alpha: Annotated[float, Field(ge=STRICTEST, le=LOOSEST, allow_inf_nan=False)] = 0.05
     accuracy: tuple[Entry, ...] = ()
     robustness: tuple[Entry, ...] = ()
     speed: tuple[SpeedEntry, ...] = ()

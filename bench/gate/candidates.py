@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from bench.config.suite import Suite
 from bench.env import package_versions
-from bench.records import RunRecord, Store
+from bench.records import RunRecord, Store, read_record
+from bench.records.reader import damaged_since_begin
 from bench.spec import Labels, Spec
 from bench.sweep.todo import Todo, find_todo
 
@@ -46,8 +47,11 @@ class Candidate:
         return all(run.why.startswith("skipped") for run in self.runs)
 
 
-def find_candidates(suites: Sequence[Suite], store: Store) -> list[Candidate]:
-    """The rows of all suites, each once, in order. A run counts as new only where `why_not_new` finds nothing."""
+def find_candidates(suites: Sequence[Suite], store: Store, recorded: bool = False) -> list[Candidate]:
+    """The rows of all suites, each once, in order. A run counts as new only where `why_not_new` finds nothing.
+
+    recorded: a finished run counts whatever code and packages made it and its evaluations.
+    """
     found: dict[str, Candidate] = {}
     for suite in suites:
         items = find_todo(suite, store)
@@ -59,17 +63,34 @@ def find_candidates(suites: Sequence[Suite], store: Store) -> list[Candidate]:
                 Candidate(spec.labels, spec.arm, spec.cell, arm_spec(spec), item.source_digest, bases.get(spec.cell)),
             )
             row.evals.update(suite.evals)
-            _add(row.runs, item)
+            _add(row.runs, _as_recorded(item, suite.evals) if recorded else _as_new(item))
     return list(found.values())
 
 
-def _add(runs: list[NewRun], item: Todo) -> None:
+def _as_new(item: Todo) -> NewRun:
     why = why_not_new(item)
     unfinished = frozenset(str(each["arm"]["name"]) for each in item.evals)
-    run = NewRun(item.spec.seed, None if why else item.record, why, unfinished)
+    return NewRun(item.spec.seed, None if why else item.record, why, unfinished)
+
+
+def _as_recorded(item: Todo, evals: Iterable[str]) -> NewRun:
+    record = item.record
+    why = "no record" if record is None else _ending(record)
+    complete = {name for name in evals if record is not None and _evaluated(record, name)}
+    return NewRun(item.spec.seed, None if why else record, why, frozenset(evals) - complete)
+
+
+def _evaluated(record: RunRecord, name: str) -> bool:
+    file = record.evaluation_file(name)
+    lines = read_record(file).lines if file is not None else []
+    ended = bool(lines) and lines[-1]["kind"] == "end" and lines[-1].get("status") == "ok"
+    return file is not None and ended and not damaged_since_begin(file)
+
+
+def _add(runs: list[NewRun], run: NewRun) -> None:
     for place, other in enumerate(runs):
         if other.seed == run.seed:
-            runs[place] = replace(other, unfinished=other.unfinished | unfinished)
+            runs[place] = replace(other, unfinished=other.unfinished | run.unfinished)
             return
     runs.append(run)
 
@@ -82,9 +103,14 @@ def why_not_new(item: Todo) -> str:
         return "no record"
     if record.source_digest != item.source_digest:
         return "only records of other source code"
-    if record.status != "ok":
-        return f"{record.status}: {' '.join(record.reason.split())}" if record.reason else record.status
-    return packages_differ(record.provenance)
+    return _ending(record) or packages_differ(record.provenance)
+
+
+def _ending(record: RunRecord) -> str:
+    """How a run ended that did not end ok; empty for one that did."""
+    if record.status == "ok":
+        return ""
+    return f"{record.status}: {' '.join(record.reason.split())}" if record.reason else record.status
 
 
 def packages_differ(provenance: dict[str, Any]) -> str:

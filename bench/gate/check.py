@@ -13,7 +13,7 @@ from bench.errors import BadInput
 from bench.gate.baseline import Baseline, read_baseline
 from bench.gate.candidates import find_candidates
 from bench.gate.compare import compare
-from bench.gate.decision import RULE
+from bench.gate.decision import RULE, Rule
 from bench.gate.measures import Measure, accuracy, robustness
 from bench.gate.rows import Kind, Outcome
 from bench.gate.speed import compare_speed
@@ -64,10 +64,11 @@ def _look(kind: Kind, path: Path, stored: Baseline, suites: Sequence[Suite], sto
         return Outcome(kind, str(path), limit, rows, None, notes)
     entries = stored.accuracy if kind == "accuracy" else stored.robustness
     margin = getattr(stored.margins, kind)
-    rows, mean = compare(entries, candidates, _top1 if kind == "accuracy" else robustness, margin)
+    rule = Rule(alpha=stored.alpha)
+    rows, mean = compare(entries, candidates, _top1 if kind == "accuracy" else robustness, margin, rule)
     limit = (
-        f"margin {margin:g} points; looks after {', '.join(map(str, RULE.looks))} new seeds; false regressions in at "
-        f"most {100 * RULE.alpha:g} % of studies"
+        f"margin {margin:g} points; looks after {', '.join(map(str, rule.looks))} new seeds; false regressions in at "
+        f"most {100 * rule.alpha:g} % of studies"
     )
     return Outcome(kind, str(path), limit, rows, mean, notes)
 

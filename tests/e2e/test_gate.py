@@ -50,6 +50,12 @@ def gated(make_mixbench):
     accepted = mixbench("gate", "accept", "gated", *BASELINE, "--reason", "first", "--margin", "10")
     assert accepted.returncode == 0, accepted.stderr
     assert "finds: the smallest true drop" in accepted.stdout
+    assert json.loads((mixbench.folder / "baseline.json").read_text())["alpha"] == 0.05
+    strict = ("--baseline", "strict.json", "--reason", "first")
+    accepted = mixbench("gate", "accept", "gated", *strict, "--margin", "10", "--alpha", "0.01")
+    assert json.loads((mixbench.folder / "strict.json").read_text())["alpha"] == 0.01, accepted.stderr
+    refused = mixbench("gate", "accept", "gated", *strict, "--alpha", "1")
+    assert (refused.returncode, "--alpha: is a chance between" in refused.stderr) == (2, True), refused.stderr
     return mixbench
 
 
@@ -93,6 +99,17 @@ def test_a_broken_method_regresses_and_stale_records_do_not_hide_it(gated):
         assert (code, found) == (1, {"erm": "pass", "mixup": "regression"})
         accepted = gated("gate", "accept", "gated", "--baseline", "other.json", "--reason", "half is stale")
         assert (accepted.returncode, "mixup" in accepted.stderr) == (2, True)
+        past = ("--baseline", "past.json", "--reason", "what is on record", "--recorded")
+        accepted = gated("gate", "accept", "gated", *past)
+        assert accepted.returncode == 0, accepted.stderr
+        assert "mixup: its runs were made by 2 versions of the code." in accepted.stdout
+        assert "erm: its runs" not in accepted.stdout
+        judged = gated(
+            "gate", "accuracy", "--baseline", "past.json", "--set", "seeds=[1,2]", "--json", "past-outcome.json"
+        )
+        plain = json.loads((gated.folder / "past-outcome.json").read_text())
+        assert {row["method"]: row["verdict"] for row in plain["rows"]} == {"erm": "pass", "mixup": "missing"}
+        assert judged.returncode == 3
     finally:
         file.write_text(healthy)
 

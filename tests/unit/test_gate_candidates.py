@@ -66,3 +66,43 @@ def test_settings_that_differ_are_named():
     )
     many = differing_settings({str(key): 0 for key in range(9)}, {})
     assert many.endswith("and 5 more")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"digest": "older"}, ""),
+        ({"packages": {**package_versions(), "torch": "1.0"}}, ""),
+        ({"status": "diverged"}, "diverged: because"),
+    ],
+)
+def test_recorded_runs_count_whatever_code_made_them(suite, tmp_path, options, why):
+    store = Store(tmp_path / "records")
+    record(find_todo(suite, store)[1], store, **options)
+    (candidate,) = find_candidates([suite], store, recorded=True)
+    assert [run.why for run in candidate.runs] == ["no record", why]
+    assert (candidate.runs[1].record is not None) == (why == "")
+
+
+@pytest.mark.parametrize(
+    ("end", "lost", "unfinished"),
+    [("ok", False, False), ("error", False, True), (None, False, True), ("ok", True, True)],
+)
+def test_a_recorded_evaluation_counts_only_when_it_is_complete(tmp_path, monkeypatch, end, lost, unfinished):
+    monkeypatch.setenv("MIXBENCH_CACHE", str(tmp_path / "cache"))
+    planned = load_suite("quickstart", parse_set_options([*OPTIONS[:2], "evals=[digits-fgsm]", *OPTIONS[3:]]))
+    store = Store(tmp_path / "records")
+    item = find_todo(planned, store)[0]
+    record(item, store, digest="older")
+    (attempt,) = store.attempts(item.spec.run_id)
+    file = attempt.folder / "eval-digits-fgsm-1.jsonl"
+    with RecordWriter(file) as writer:
+        writer.append("begin", title="FGSM", evaluator="fgsm", settings={}, digest="0" * 16, source_digest="older")
+        writer.append("metric", name="fgsm_top1", value=0.5, detail={"eps_255": 1})
+        if end:
+            writer.append("end", status=end, seconds=1.0)
+    if lost:
+        file.write_bytes(file.read_bytes().replace(b'"value":0.5', b'"value":0.6'))
+    (candidate,) = find_candidates([planned], store, recorded=True)
+    assert candidate.runs[0].unfinished == ({"digits-fgsm"} if unfinished else set())
+    assert candidate.runs[1].unfinished == {"digits-fgsm"}
