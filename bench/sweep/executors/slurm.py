@@ -93,7 +93,8 @@ class SlurmExecutor:
             submitted = self._queue.submit(runs)
         except Refused as error:
             if not jobs and not any(losses.values()):
-                raise BadInput(f"--executor slurm: {error}") from None
+                hint = "; --executor-set gpus=0 asks for no GPU" if "gres" in str(error) else ""
+                raise BadInput(f"--executor slurm: {error}{hint}") from None
             for task in tasks:
                 yield Event("done", task, {"status": "error", "reason": str(error), "seconds": 0.0, "lost": True})
             return
