@@ -88,7 +88,6 @@ def made(make_mixbench):
     suite.write_text(suite.read_text().replace("seeds: 2", "seeds: 3") + "speed: none\n")
     done = mixbench("run", "tiny", "--no-figures", *MACHINE)
     assert done.returncode == 0, done.stderr
-    (mixbench.folder / "nothing-here").mkdir()
     return mixbench.folder
 
 
@@ -109,12 +108,14 @@ def test_help_tells_exit_codes_and_ends_with_an_example(capsys, words):
     assert text.strip().splitlines()[-1].strip().startswith(" ".join(["mixbench", *words]))
 
 
-def test_bad_input_is_one_line_and_2(folder, capsys):
-    for arguments in BAD:
-        assert code_of(*arguments) == 2, arguments
-        found = capsys.readouterr()
-        assert found.err.startswith("mixbench: "), arguments
-        assert len(found.err.strip().splitlines()) == 1, arguments
+@pytest.mark.parametrize("arguments", BAD, ids=" ".join)
+def test_bad_input_is_one_line_and_2(mixbench, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(mixbench.folder)
+    (mixbench.folder / "nothing-here").mkdir()
+    assert code_of(*arguments) == 2
+    found = capsys.readouterr()
+    assert found.err.startswith("mixbench: ")
+    assert len(found.err.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize("state", ["none", "some", "all", "damaged"])
