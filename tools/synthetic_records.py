@@ -112,7 +112,7 @@ def write_suite(configs: Path, selections: int, seeds: int, epochs: int) -> Path
     path.write_text(
         f"title: Synthetic records\ndata: [{', '.join(names)}]\nbackbone: [{', '.join(BACKBONES)}]\n"
         f"protocol: digits-100ep\nmethods: [{', '.join(METHODS)}]\nseeds: {seeds}\nevals: [clean]\n"
-        f"set:\n  protocol.epochs: {epochs}\n  protocol.evaluate_every: 1\n"
+        f"set:\n  protocol.epochs: {epochs}\n  protocol.warmup_epochs: 0\n  protocol.evaluate_every: 1\n"
     )
     return path
 
