@@ -112,7 +112,7 @@ def write_suite(configs: Path, selections: int, seeds: int, epochs: int) -> Path
     path.write_text(
         f"title: Synthetic records\ndata: [{', '.join(names)}]\nbackbone: [{', '.join(BACKBONES)}]\n"
         f"protocol: digits-100ep\nmethods: [{', '.join(METHODS)}]\nseeds: {seeds}\nevals: [clean]\n"
-        f"set:\n  protocol.epochs: {epochs}\n  protocol.evaluate_every: 1\n"
+        f"set:\n  protocol.epochs: {epochs}\n  protocol.warmup_epochs: 0\n  protocol.evaluate_every: 1\n"
     )
     return path
 
@@ -149,7 +149,7 @@ def _write_attempt(
         "time": begun.timestamp(),
     })]  # fmt: skip
     epochs = spec.effective_protocol.epochs
-    for epoch in range(1, epochs + 1 if status == "ok" else epochs // 2):
+    for epoch in range(1, epochs + 1 if status == "ok" else epochs // 2 + 1):
         share = 1.0 if epoch == epochs else (1 - 0.5**epoch) * (1 - 0.01 * chance.random())
         top1 = round(share * prediction.top1 * prediction.images) / prediction.images
         test = {"top1": top1, "nll": 2.3 - top1 * chance.random(), "n": prediction.images}
