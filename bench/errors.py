@@ -16,6 +16,10 @@ class BadInput(Exception):
     """Something the user gave is wrong. The command line prints the message as one line and exits with code 2."""
 
 
+class Incomplete(BadInput):
+    """What the user asked for is right, but runs that it needs are missing. Exit code 3."""
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A closing phrase that names the closest valid choice, or lists all where none is close."""
     known = sorted(choices)

@@ -14,11 +14,13 @@ HARNESS = ("train", "data", "backbones", "rng.py")
 """What of bench decides a training run's numbers."""
 
 
+@functools.cache
 def method_source_digest(method_file: Path) -> str:
     """Digest of a method's file, of all that it imports from methods, and of the trainer, data and backbones."""
     return _digest([*import_closure(method_file), *_harness_files()])
 
 
+@functools.cache
 def file_source_digest(file: Path) -> str:
     """Digest of a file and of what it imports from its own package folder and from methods (for evaluators)."""
     return _digest(import_closure(file))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, cast
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -26,6 +28,23 @@ class Section(BaseModel):
     """Base of all spec sections: frozen, strict types, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    def hashed(self) -> dict[str, Any]:
+        """The hashed fields as plain JSON values."""
+        return _hashed(self)
+
+    @cached_property
+    def hashed_text(self) -> str:
+        """`hashed` as canonical JSON; kept, since thousands of runs share a section."""
+        return canonical_json(self.hashed())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with some values changed; they are not validated."""
+        copied = super().model_copy(update=update, deep=deep)
+        own = cast("dict[str, Any]", copied.__dict__)
+        for name in _KEPT_TEXTS:
+            own.pop(name, None)
+        return copied
 
 
 class DataSpec(Section):
@@ -179,6 +198,13 @@ class ProtocolSpec(Section):
             raise ValueError(f"warmup_epochs {self.warmup_epochs} leaves nothing of {self.epochs} epochs")
         return self
 
+    @cached_property
+    def common_text(self) -> str:
+        """`hashed_text` without the exceptions: what all methods of a cell share."""
+        plain = self.hashed()
+        del plain["exceptions"]
+        return canonical_json(plain)
+
 
 class MethodSpec(Section):
     """An implementation (file stem under methods/) with all its parameters, defaults filled in."""
@@ -187,6 +213,15 @@ class MethodSpec(Section):
     parameters: dict[str, Scalar] = Field(default_factory=dict)
     neutral: Annotated[dict[str, Scalar], Field(json_schema_extra=UNHASHED)] = Field(default_factory=dict)
     """Defaults of parameters added later: such a parameter is hashed only when it differs from this."""
+
+    def hashed(self) -> dict[str, Any]:
+        """The hashed fields as plain JSON values, without parameters at their neutral default."""
+        plain = super().hashed()
+        parameters = plain["parameters"]
+        for name, default in self.neutral.items():
+            if parameters.get(name) == default:
+                parameters.pop(name, None)
+        return plain
 
 
 class Labels(Section):
@@ -210,39 +245,44 @@ class Spec(Section):
 
     def canonical(self) -> dict[str, Any]:
         """The hashed part as plain JSON values."""
-        plain = _hashed(self)
-        parameters = plain["method"]["parameters"]
-        for name, default in self.method.neutral.items():
-            if parameters.get(name) == default:
-                parameters.pop(name, None)
-        return plain
+        return {name: getattr(self, name).hashed() for name in _SECTIONS} | {"seed": self.seed}
 
     @property
     def run_id(self) -> str:
         """16 hex digits of the canonical JSON's hash; needs the data digest."""
         if self.data.digest is None:
             raise ValueError("a run id needs data.digest")
-        return hashlib.blake2b(canonical_json(self.canonical()).encode(), digest_size=8).hexdigest()
+        return _digest({name: getattr(self, name).hashed_text for name in _SECTIONS} | {"seed": str(self.seed)})
 
     @property
     def effective_protocol(self) -> ProtocolSpec:
         """The protocol with this method's exceptions applied."""
+        if not self.protocol.exceptions:
+            return self.protocol
         changes = {key: value for exception in self.protocol.exceptions for key, value in exception.set.items()}
         return ProtocolSpec.model_validate({**self.protocol.model_dump(), **changes})
 
     @property
     def cell(self) -> str:
         """Id of what is compared within one table: the same as run_id but for method, its exceptions, and seed."""
-        plain = self.canonical()
-        del plain["method"], plain["seed"], plain["protocol"]["exceptions"]
-        return hashlib.blake2b(canonical_json(plain).encode(), digest_size=8).hexdigest()
+        texts = {"backbone": self.backbone.hashed_text, "data": self.data.hashed_text}
+        return _digest({**texts, "protocol": self.protocol.common_text})
 
     @property
     def arm(self) -> str:
         """Id of a table row: the same as run_id but for the seed."""
-        plain = self.canonical()
-        del plain["seed"]
-        return hashlib.blake2b(canonical_json(plain).encode(), digest_size=8).hexdigest()
+        return _digest({name: getattr(self, name).hashed_text for name in _SECTIONS})
+
+
+_SECTIONS = ("backbone", "data", "method", "protocol")
+"""In the order in which canonical JSON has them; the seed comes last."""
+_KEPT_TEXTS = ("hashed_text", "common_text")
+
+
+def _digest(texts: dict[str, str]) -> str:
+    """Hash of the canonical JSON of an object, from that of its values in the order of their names."""
+    whole = "{" + ",".join(f'"{name}":{text}' for name, text in texts.items()) + "}"
+    return hashlib.blake2b(whole.encode(), digest_size=8).hexdigest()
 
 
 def canonical_json(value: Any) -> str:
@@ -266,7 +306,7 @@ def _hashed(section: Section) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Section):
-        return _hashed(value)
+        return value.hashed()
     if isinstance(value, tuple | list):
         return [_plain(item) for item in cast("tuple[Any, ...] | list[Any]", value)]
     if isinstance(value, dict):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 import methods
 from bench.cli.suite_options import store_of
+from bench.cli.table_command import records_folder, require_runs
 from bench.config.catalogue import method_facts, method_names, read_facts
 from bench.config.compute_budget import read_cost
 from bench.config.folders import ConfigFolders, shipped_configs
@@ -55,7 +56,7 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
                 yield from _config(path)
         for name in method_names():
             yield from _method(None, name, options.fast)
-        yield from _records(store_of(options))
+        yield from _records(store_of(options, indexed=False))
         return
     for given in options.paths:
         path = Path(given).expanduser()
@@ -66,7 +67,9 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
         elif path.suffix == ".py":
             yield from _method(path.resolve(), path.stem, options.fast)
         elif path.is_dir():
-            yield from _records(Store(path / "records" if (path / "records").is_dir() else path))
+            root = records_folder(path)
+            require_runs(root)
+            yield from _records(Store(root))
         else:
             raise BadInput(f"{given}: is neither a config (.yaml), a method (.py) nor a folder of records")
 

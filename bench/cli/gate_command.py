@@ -30,9 +30,8 @@ def _gate(options: argparse.Namespace) -> int:
         if options.run:
             lock = held.enter_context(results_lock(options.results))
             machine = Options(options.device, options.workers, options.threads, None, lock)
-        outcome = gate(
-            options.kind, options.baseline, options.suites, store_of(options), options.assignments, machine
-        )  # fmt: skip
+        store = store_of(options, indexed=False)
+        outcome = gate(options.kind, options.baseline, options.suites, store, options.assignments, machine)
     print(outcome_text(outcome))
     if options.json:
         write_json(outcome, options.json)
@@ -50,7 +49,7 @@ def _accept(options: argparse.Namespace) -> int:
         raise BadInput("--margin: is in percentage points, above 0 and below 100")
     if not STRICTEST <= options.alpha <= LOOSEST:
         raise BadInput(f"--alpha: is a chance between {STRICTEST:g} and {LOOSEST:g}, such as 0.05")
-    store = store_of(options)
+    store = store_of(options, indexed=False)
     require_records(store)
     margins = Margins(accuracy=accuracy, robustness=robustness)
     made = accept(

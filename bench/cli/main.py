@@ -9,33 +9,52 @@ import os
 import sys
 from pathlib import Path
 
-from bench.errors import EXIT_BAD_INPUT, EXIT_FINE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, BadInput
-from bench.records.errors import StorageError
+from bench.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_FINE,
+    EXIT_INCOMPLETE,
+    EXIT_INTERRUPTED,
+    EXIT_REGRESSION,
+    BadInput,
+    Incomplete,
+)
+from bench.records.errors import StorageError, disk_is_full
 
 RESULTS = Path("results/local")
 EXIT_CODES = "Exit codes: 0 fine, 1 regression or failed check, 2 bad input, 3 something is missing, 130 interrupted."
+FULL = "the disk is full"
+MISSING = f"runs are missing, or {FULL}"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code; what a user got wrong is one line on stderr."""
     parser = build_parser()
     options = parser.parse_args(arguments)
-    command = importlib.import_module(f"bench.cli.{options.module}")
     try:
+        command = importlib.import_module(f"bench.cli.{options.module}")
         code = command.run(options)
         sys.stdout.flush()
         return code
     except (BadInput, StorageError) as error:
-        full = isinstance(error, StorageError) and error.full
-        more = "; what is finished is kept: make room and give the same command again" if full else ""
-        print(f"mixbench: {error}{more}", file=sys.stderr)
-        return EXIT_INCOMPLETE if full else EXIT_BAD_INPUT
+        if isinstance(error, StorageError) and error.full:
+            return _full(str(error))
+        print(f"mixbench: {error}", file=sys.stderr)
+        return EXIT_INCOMPLETE if isinstance(error, Incomplete) else EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("mixbench: interrupted; finished work is kept and the same command goes on from here", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FINE
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        return _full(f"cannot write {error.filename or 'a file'}: {error.strerror}")
+
+
+def _full(problem: str) -> int:
+    print(f"mixbench: {problem}; what is finished is kept: make room and give the same command again", file=sys.stderr)
+    return EXIT_INCOMPLETE
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,14 +85,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="mixbench",
         description="Compare mixing augmentations under one training protocol.",
-        epilog=f"Start with: mixbench run configs/suite/quickstart.yaml\n\n{EXIT_CODES}",
+        epilog=f"{EXIT_CODES}\n\nStart with:\n  mixbench run configs/suite/quickstart.yaml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"mixbench {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
     add = _command(commands, "list", "what there is: methods, suites, data, backbones, protocols, evals",
-                   "mixbench list methods -v")  # fmt: skip
+                   "mixbench list methods -v",
+                   missing="")  # fmt: skip
     kinds = ["methods", "suites", "data", "backbones", "protocols", "evals"]
     add.add_argument("kind", nargs="?", choices=kinds, help="one kind only; all of them when left out")
     add.add_argument("-v", "--verbose", action="store_true", help="venue, what it mixes, what proves it, share kept, "
@@ -82,18 +102,20 @@ def build_parser() -> argparse.ArgumentParser:
     _json(add)
 
     add = _command(commands, "show", "a suite's resolved settings, and the file and line that each came from",
-                   "mixbench show cifar10 --method alignmix --set protocol=cifar-30ep")  # fmt: skip
+                   "mixbench show cifar10 --method alignmix --set protocol=cifar-30ep",
+                   missing="")  # fmt: skip
     _suite(add)
     add.add_argument("--method", metavar="ARM", help="show this method (default: the suite's first)")
     _json(add)
 
     add = _command(commands, "run", "train, evaluate and time what is missing of a suite, then write its tables",
                    "mixbench run configs/suite/compare.yaml --set data=folder --set data.root=~/photos "
-                   "--set backbone=convnext_tiny")  # fmt: skip
+                   "--set backbone=convnext_tiny",
+                   missing=MISSING)  # fmt: skip
     _suite(add)
     _machine(add)
     add.add_argument("--dry-run", action="store_true", help="print run ids and what is to be done, do nothing")
-    add.add_argument("--run-timeout", type=float, metavar="SECONDS", help="end any single run after this time")
+    add.add_argument("--run-timeout", type=_timeout, metavar="SECONDS", help="end any single run after this time")
     add.add_argument("--no-figures", action="store_true", help="write tables only")
     add.add_argument("--on-event", action="append", default=[], metavar="MODULE:FUNCTION",
                      help="call a function with each event, see docs/events.md; repeatable")  # fmt: skip
@@ -105,7 +127,8 @@ def build_parser() -> argparse.ArgumentParser:
                      help="a setting of the executor, such as num_gpus=0.5; repeatable")  # fmt: skip
 
     add = _command(commands, "status", "what of a suite is done, running, failed or waiting, and the time left",
-                   "mixbench status quickstart\n  mixbench status quickstart --watch")  # fmt: skip
+                   "mixbench status quickstart\n  mixbench status quickstart --watch",
+                   missing="runs are missing, also when Ctrl-C ends --watch")  # fmt: skip
     _suite(add)
     one_of = add.add_mutually_exclusive_group()
     one_of.add_argument("--watch", type=_seconds, nargs="?", const=5.0, metavar="SECONDS",
@@ -113,7 +136,8 @@ def build_parser() -> argparse.ArgumentParser:
     _json(one_of)
 
     add = _command(commands, "plan", "what a suite costs on given devices: device hours, wall time, disk",
-                   "mixbench plan imagenet --devices 64xH200 --images-per-second 2600")  # fmt: skip
+                   "mixbench plan imagenet --devices 64xH200 --images-per-second 2600",
+                   missing="the cost of some runs is not known")  # fmt: skip
     _suite(add)
     add.add_argument("--devices", required=True, metavar="COUNTxNAME", help="how many of which, such as 64xH200; "
                      "NAME is part of the machine's name in the records")  # fmt: skip
@@ -127,7 +151,8 @@ def build_parser() -> argparse.ArgumentParser:
                    "mixbench eval quickstart --evals clean,fgsm\n"
                    "  mixbench eval 3fa9c1 --suite robustness\n"
                    "  mixbench eval --checkpoint net.pth --backbone resnet18_cifar --data cifar10 --normalisation data "
-                   "--suite robustness")  # fmt: skip
+                   "--suite robustness",
+                   missing=MISSING)  # fmt: skip
     add.add_argument("suite", nargs="?", metavar="SUITE|RUN", help="name or YAML file of a suite, or the id of a run")
     _set(add)
     _machine(add)
@@ -142,7 +167,8 @@ def build_parser() -> argparse.ArgumentParser:
                      "the data config, timm's for the backbone, or none (pixels in [0, 1])")  # fmt: skip
 
     add = _command(commands, "speed", "time the training steps of a suite's methods, interleaved in one process",
-                   "mixbench speed cifar10 --rounds 50 --processes 5\n  mixbench speed cifar10 --scaling")  # fmt: skip
+                   "mixbench speed cifar10 --rounds 50 --processes 5\n  mixbench speed cifar10 --scaling",
+                   missing="step times are missing, or the disk is full")  # fmt: skip
     _suite(add)
     _machine(add)
     add.add_argument("--rounds", type=int, metavar="N", help="rounds (default: the suite's, else 20)")
@@ -155,7 +181,8 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("--recorded", action="store_true", help="take the step times on record, time nothing")
 
     add = _command(commands, "tune", "as many trials for every method, chosen on validation images, then fresh runs",
-                   "mixbench tune cifar10 --trials 16 --set data.validation=0.1")  # fmt: skip
+                   "mixbench tune cifar10 --trials 16 --set data.validation=0.1",
+                   missing=MISSING)  # fmt: skip
     _suite(add)
     _machine(add)
     add.add_argument("--trials", type=_positive, required=True, metavar="N", help="trials of each method; the first "
@@ -164,10 +191,11 @@ def build_parser() -> argparse.ArgumentParser:
                      help="independent draws, or a scrambled Sobol sequence (default: random)")  # fmt: skip
     add.add_argument("--seed", type=int, default=90001, metavar="N", help="seed of all trials, none of the suite's "
                      "(default: 90001)")  # fmt: skip
-    add.add_argument("--run-timeout", type=float, metavar="SECONDS", help="end any single run after this time")
+    add.add_argument("--run-timeout", type=_timeout, metavar="SECONDS", help="end any single run after this time")
 
     add = _command(commands, "table", "write a suite's tables again from its records",
-                   "mixbench table quickstart --figures\n  mixbench table results/reference/NAME --check")  # fmt: skip
+                   "mixbench table quickstart --figures\n  mixbench table results/reference/NAME --check",
+                   failed="a table is not what the records give")  # fmt: skip
     add.add_argument("suite", metavar="SUITE|RECORDS", help="name or YAML file of a suite, or a folder of records")
     _set(add)
     add.add_argument("-o", "--output", type=Path, metavar="DIR", help="where to (default: RESULTS/tables/SUITE; for a "
@@ -216,7 +244,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     add = _command(commands, "gate", "compare new runs with a stored baseline, for CI; `accept` writes one",
                    "mixbench gate accuracy --baseline results/baselines/main.json --run\n"
-                   "  mixbench gate accept cifar10 --baseline results/baselines/main.json --reason New")  # fmt: skip
+                   "  mixbench gate accept cifar10 --baseline results/baselines/main.json --reason New",
+                   failed="regression", missing="neither that nor fine: see the verdict")  # fmt: skip
     _gate(add)
 
     add = _command(commands, "export", "a finished run's weights as a plain timm state dict in safetensors",
@@ -228,14 +257,16 @@ def build_parser() -> argparse.ArgumentParser:
     _json(add)
 
     add = _command(commands, "check", "validate configs, methods and records without training",
-                   "mixbench check methods/mymix.py")  # fmt: skip
+                   "mixbench check methods/mymix.py",
+                   failed="a broken method or record", missing="")  # fmt: skip
     add.add_argument("paths", nargs="*", metavar="PATH",
                      help="config files, method files, record folders (default: everything)")  # fmt: skip
     add.add_argument("--fast", action="store_true", help="leave out the methods' contract, which imports torch")
     _results(add)
 
     add = _command(commands, "verify", "check submitted records before they enter a board",
-                   "mixbench verify submissions/them/records")  # fmt: skip
+                   "mixbench verify submissions/them/records",
+                   failed="the records cannot enter a board", missing="")  # fmt: skip
     add.add_argument("records", type=Path, metavar="RECORDS", help="a folder of records, or one that holds `records`")
     _json(add)
 
@@ -248,23 +279,41 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
-    added = commands.add_parser(
+def _command(  # type: ignore[no-untyped-def]
+    commands, name: str, summary: str, example: str, failed: str = "", missing: str = FULL
+) -> argparse.ArgumentParser:
+    """A command of its own module. failed, missing: what exit codes 1 and 3 mean, "" where there is none."""
+    added = _described(commands, name, summary, example, failed, missing)
+    added.set_defaults(module=f"{name}_command")
+    return added
+
+
+def _described(  # type: ignore[no-untyped-def]
+    commands, name: str, summary: str, example: str, failed: str, missing: str
+) -> argparse.ArgumentParser:
+    meanings = {EXIT_FINE: "fine", EXIT_REGRESSION: failed, EXIT_BAD_INPUT: "bad input", EXIT_INCOMPLETE: missing,
+                EXIT_INTERRUPTED: "interrupted"}  # fmt: skip
+    codes = ", ".join(f"{code} {meaning}" for code, meaning in meanings.items() if meaning)
+    return commands.add_parser(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"Example:\n  {example}\n\n{EXIT_CODES}",
+        epilog=f"Exit codes: {codes}.\n\nExample:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    added.set_defaults(module=f"{name}_command")
-    return added
 
 
 def _gate(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=_Parser)
     summaries = {kind: f"compare {kind} with the baseline's" for kind in ("accuracy", "robustness", "speed")}
+    file = "--baseline results/baselines/main.json"
     for kind, summary in {**summaries, "accept": "make the current code's runs the new baseline"}.items():
-        add = kinds.add_parser(kind, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if kind == "accept":
+            example = f"mixbench gate accept cifar10 {file} --reason 'First baseline'"
+            add = _described(kinds, kind, summary, example, "", MISSING)
+        else:
+            example = f"mixbench gate {kind} {file} --run"
+            add = _described(kinds, kind, summary, example, "regression", "neither that nor fine: see the verdict")
         add.add_argument("suites", nargs="*", metavar="SUITE", help="suites by name or file (default: the baseline's)")
         add.add_argument("--baseline", type=Path, required=True, metavar="FILE", help="the stored baseline, JSON")
         add.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
@@ -327,6 +376,16 @@ def _seconds(text: str) -> float:
         seconds = math.nan
     if not 0.1 <= seconds <= 86400:
         raise argparse.ArgumentTypeError(f"must be a number of seconds from 0.1 to 86400, not '{text}'")
+    return seconds
+
+
+def _timeout(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds above 0, not '{text}'")
     return seconds
 
 

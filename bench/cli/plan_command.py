@@ -17,6 +17,9 @@ from bench.sweep.plan import Cost, Plan, make_plan
 from bench.sweep.plan_disk import Disk, disk_of
 from bench.sweep.todo import find_todo
 
+MOST_ROWS = 100
+"""Table rows that are listed; --json lists all runs."""
+
 
 def run(options: argparse.Namespace) -> int:
     """Say what a suite costs; exit code 3 where some runs' cost is unknown."""
@@ -55,10 +58,12 @@ def lines(plan: Plan, disk: Disk) -> list[str]:
     for cost in plan.costs:
         labels = cost.spec.labels
         rows[labels.data, labels.backbone, labels.protocol, labels.method].append(cost)
-    for (data, backbone, protocol, method), costs in rows.items():
+    for (data, backbone, protocol, method), costs in list(rows.items())[:MOST_ROWS]:
         seconds = [cost.seconds for cost in costs if cost.seconds is not None]
         each = f"{duration_text(statistics.median(seconds))} each" if seconds else "?"
         found.append(f"  {len(costs)} x {method} ({data}, {backbone}, {protocol}): {each}, {costs[0].source}")
+    if len(rows) > MOST_ROWS:
+        found.append(f"  and {len(rows) - MOST_ROWS} more rows (--json lists all runs)")
     return found
 
 

@@ -9,7 +9,7 @@ from bench.cli.cost_file import write_cost
 from bench.cli.suite_options import store_of, suite_of
 from bench.cli.tables import suite_tables
 from bench.config.suite import SpeedSettings
-from bench.errors import EXIT_FINE, EXIT_INCOMPLETE, BadInput
+from bench.errors import EXIT_FINE, EXIT_INCOMPLETE, BadInput, Incomplete
 from bench.report.terminal import table_text
 from bench.sweep.lock import results_lock
 from bench.sweep.speed import time_cells
@@ -34,9 +34,11 @@ def run(options: argparse.Namespace) -> int:
         fine = options.recorded or timed(suite, store, settings, machine)
         tables = suite_tables(suite, store, options.hardware)
     table = tables.throughput
-    nothing = options.scaling and not any(row["rounds"] for row in table.rows)
+    nothing = not any(row["rounds"] for row in table.rows)
     details = [tables.detail(name) for name in ("throughput-split", "throughput-scaling")]
-    for shown in [None if nothing else table, *details]:
+    if options.recorded and nothing and not any(details):
+        raise Incomplete(f"no step times of {suite.name} are on record: leave out --recorded")
+    for shown in [None if options.scaling and nothing else table, *details]:
         if shown is not None:
             print(table_text(shown))
     if options.write_cost is not None:

@@ -15,6 +15,6 @@ def suite_of(options: argparse.Namespace, **axes: object) -> Suite:
     return load_suite(options.suite, Overrides(given.source, {**given.axes, **axes}, given.keys))
 
 
-def store_of(options: argparse.Namespace) -> Store:
-    """The records below `--results`."""
-    return Store(options.results / "records")
+def store_of(options: argparse.Namespace, indexed: bool = True) -> Store:
+    """The records below `--results`. indexed: thousands of runs may be known from RESULTS/index, unread."""
+    return Store(options.results / "records", options.results / "index" / "summaries.jsonl" if indexed else None)

@@ -10,7 +10,8 @@ from bench.cli.suite_options import store_of, suite_of
 from bench.cli.tables import known_families, suite_tables, write_and_print
 from bench.config.folders import ConfigFolders
 from bench.errors import EXIT_FINE, EXIT_REGRESSION, BadInput
-from bench.records import Store
+from bench.records import TRAIN_FILE, Store
+from bench.records.store import SPEED_FOLDER
 from bench.report import Tables, build_tables, print_tables, write_tables
 from bench.report.json_tables import tables_json
 from bench.report.slices import Slice, sliced
@@ -30,6 +31,7 @@ def run(options: argparse.Namespace) -> int:
             raise BadInput("--set: changes a suite, and a folder of records is none")
         root = records_folder(given)
         store = Store(root)
+        require_runs(root)
         tables, folder = build_tables(store.runs(), store.sessions(), hardware=options.hardware), root.parent / "tables"
     else:
         store = store_of(options)
@@ -60,6 +62,12 @@ def run(options: argparse.Namespace) -> int:
 def records_folder(given: Path) -> Path:
     """The folder of records itself: the one given, or `records` inside it."""
     return given / "records" if (given / "records").is_dir() else given
+
+
+def require_runs(root: Path) -> None:
+    """BadInput where a folder holds no records, neither of runs nor of step times."""
+    if not any(root.glob(f"*/*/{TRAIN_FILE}")) and not any(root.glob(f"{SPEED_FOLDER}/*.jsonl")):
+        raise BadInput(f"{root}: holds no records (<run id>/<attempt>/{TRAIN_FILE})")
 
 
 def _check(tables: Tables, folder: Path, families: Mapping[str, str]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -149,10 +149,11 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     if len(set(seeds)) != len(seeds):
         raise BadInput(f"{where('seeds')}: a seed stands twice")
     planned = [
-        _planned(data, backbone, protocol, arm, seed, cost)
+        first if seed == seeds[0] else replace(first, spec=first.spec.model_copy(update={"seed": seed}))
         for data, backbone, protocol in itertools.product(*sections.values())
+        for row in [[_planned(data, backbone, protocol, arm, seeds[0], cost) for arm in arms] if seeds else []]
         for seed in seeds
-        for arm in arms
+        for first in row
     ]
     if not planned:
         raise BadInput(f"{source.path}: plans no run (an empty list of methods, seeds, data, backbones or protocols)")

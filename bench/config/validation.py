@@ -48,6 +48,9 @@ def _line(
         return f"{place}'{name}' is missing"
     if problem["type"] == "value_error":
         message = str(problem["msg"]).removeprefix("Value error, ")
+        about = message.split(maxsplit=1)[0].rstrip(":")
+        if not key and about in model.model_fields:  # of several keys together, the one that it names first
+            place = f"{where(about)}: "
         return f"{place}{name + ': ' if name else ''}{message}"
     given = problem.get("input")
     message = str(problem["msg"])

@@ -104,7 +104,7 @@ def _check_classes(folder: Path, tree: ImageTree) -> None:
         raise BadInput(f"{folder / tree.loose[0].path}: lies outside the class folders ({len(tree.loose)} such images)")
     empty = [name for name, files in tree.classes.items() if not files]
     if empty:
-        raise BadInput(f"{folder}: no images in class {_some(empty)}")
+        raise BadInput(f"{folder}: no images in class {_some(empty)}; put some there or remove the folder")
 
 
 def _check_same_classes(train: Path, test: Path, in_train: set[str], in_test: set[str]) -> None:

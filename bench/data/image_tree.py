@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -12,8 +14,12 @@ from pathlib import Path
 from bench.data.progress import Progress
 from bench.errors import BadInput
 
+log = logging.getLogger("mixbench.data")
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff", ".webp")
 """In lower case; files called `.JPG` count too. Files with other endings are passed over."""
+UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jfif", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw")
+"""Endings of pictures among them: who has such files thinks that they count."""
 MANY = 500
 """Classes from which on a search says how far it is."""
 
@@ -36,12 +42,14 @@ class ImageFile:
 class ImageTree:
     """classes: the sub-folders' names with their images, sorted by name. loose: images outside them.
 
-    folders: every folder looked into, with its time of change in nanoseconds.
+    folders: every folder looked into, with its time of change in nanoseconds. passed: how many files with which of the
+    UNREAD_SUFFIXES were passed over.
     """
 
     classes: dict[str, list[ImageFile]] = field(default_factory=dict)
     loose: list[ImageFile] = field(default_factory=list)
     folders: dict[str, int] = field(default_factory=dict)
+    passed: Counter[str] = field(default_factory=Counter)
 
 
 def find_images(folder: Path) -> ImageTree:
@@ -61,10 +69,15 @@ def find_images(folder: Path) -> ImageTree:
                 tree.classes[class_name] = _sorted(_below(folder, name, tree, [_place(folder)]))
             elif _is_image(name):
                 tree.loose.append(_image_file(entry, name))
+            else:
+                _pass_over(name, tree)
             if progress is not None:
                 progress.advance(1)
     tree.classes = dict(sorted(tree.classes.items()))
     tree.loose = _sorted(tree.loose)
+    if tree.passed:
+        endings = ", ".join(f"{count} {ending}" for ending, count in sorted(tree.passed.items()))
+        log.warning("%s: passed over %s; save such pictures as JPEG or PNG if they are to count", folder, endings)
     return tree
 
 
@@ -86,6 +99,8 @@ def _below(root: Path, folder: str, tree: ImageTree, above: list[tuple[int, int]
             yield from _below(root, path, tree, [*above, place])
         elif _is_image(name):
             yield _image_file(entry, path)
+        else:
+            _pass_over(name, tree)
 
 
 def _entries(root: Path, folder: str, tree: ImageTree) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -109,6 +124,12 @@ def _image_file(entry: os.DirEntry[str], path: str) -> ImageFile:
     except OSError as error:
         raise BadInput(f"{entry.path}: cannot be read ({error.strerror or error})") from None
     return ImageFile(path, status.st_size, status.st_mtime_ns)
+
+
+def _pass_over(name: str, tree: ImageTree) -> None:
+    ending = Path(name).suffix.lower()
+    if ending in UNREAD_SUFFIXES:
+        tree.passed[ending] += 1
 
 
 def _is_image(name: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from bench.config.overrides import parse_set_options
 from bench.config.suite import load_suite
 from bench.env import code_state, package_versions
-from bench.errors import BadInput
+from bench.errors import BadInput, Incomplete
 from bench.gate.baseline import (
     FEWEST_SEEDS,
     Baseline,
@@ -101,10 +101,10 @@ def _complete(candidate: Candidate) -> None:
     name = f"{candidate.labels.method} ({candidate.labels.data}, {candidate.labels.backbone})"
     for run in candidate.runs:
         if run.record is None:
-            raise BadInput(f"{name} seed {run.seed}: {run.why}; bring the suite up to date with `mixbench run` first")
+            raise Incomplete(f"{name} seed {run.seed}: {run.why}; bring the suite up to date with `mixbench run` first")
         if run.unfinished:
             missing = ", ".join(sorted(run.unfinished))
-            raise BadInput(f"{name} seed {run.seed}: not evaluated by {missing}; run `mixbench eval` first")
+            raise Incomplete(f"{name} seed {run.seed}: not evaluated by {missing}; run `mixbench eval` first")
     if len(candidate.runs) < FEWEST_SEEDS:
         raise BadInput(f"{name}: a baseline needs at least {FEWEST_SEEDS} seeds, 10 are better; there are "
                        f"{len(candidate.runs)}")  # fmt: skip

@@ -39,7 +39,7 @@ class Measure:
 
 def accuracy(run: RunRecord) -> Measure | None:
     """Test top-1 after the last epoch; None where it was not measured."""
-    test = cast("dict[str, Any]", (run.epochs[-1].get("test") if run.epochs else None) or {})
+    test = cast("dict[str, Any]", run.training.last.get("test") or {})
     value = test.get("top1")
     if not isinstance(value, int | float) or not 0 <= value <= 1:
         return None
@@ -48,7 +48,7 @@ def accuracy(run: RunRecord) -> Measure | None:
 
 def test_images(run: RunRecord) -> int:
     """Size of the test set; 0 where the record does not say."""
-    test = cast("dict[str, Any]", (run.epochs[-1].get("test") if run.epochs else None) or {})
+    test = cast("dict[str, Any]", run.training.last.get("test") or {})
     count = test.get("n")
     return count if isinstance(count, int) and count > 0 else 0
 

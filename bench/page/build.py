@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.page.boards import Board, board
+from bench.page.bounds import holds_rows, holds_runs, left_out
 from bench.page.charts import cell_charts
 from bench.page.facts import cell_facts
 from bench.page.gallery_picture import Gallery
@@ -29,7 +30,7 @@ def write_page(parts: Sequence[Part], folder: Path, gallery: Sequence[Gallery] =
 
 def page_html(parts: Sequence[Part], gallery: Sequence[Gallery] = ()) -> str:
     """The page as text: the same parts and gallery give the same text."""
-    boards = _boards(parts)
+    boards, too_long = _boards(parts)
     leaderboard, further = boards[0], boards[1:]
     cells = [_cell(place, part, cell.id) for place, part in enumerate(parts) for cell in part.tables.study.cells]
     columns = {heading.name: heading.text for one in boards for heading in one.headings if heading.measure}
@@ -43,7 +44,7 @@ def page_html(parts: Sequence[Part], gallery: Sequence[Gallery] = ()) -> str:
         "parts": parts,
         "notes": [part.note for part in parts if part.note],
         "statements": _all(parts, "statements"),
-        "left_out": _all(parts, "notes"),
+        "left_out": [*_all(parts, "notes"), *left_out(parts, too_long)],
         "leaderboard": leaderboard,
         "boards_list": further,
         "filters": [
@@ -57,22 +58,28 @@ def page_html(parts: Sequence[Part], gallery: Sequence[Gallery] = ()) -> str:
     }
     data = {
         "rows": {line.key: {"family": line.family, "data": line.data, "backbone": line.backbone} for line in lines},
-        "runs": runs_behind(list(parts), set(columns)),
+        "runs": runs_behind(list(parts), set(columns), holds_runs(parts)),
         "columns": {name: {"text": text, "of": difference_of(name)} for name, text in columns.items()},
         "cells": {cell["id"]: cell["charts"] for cell in cells},
     }
     return render(values, data)
 
 
-def _boards(parts: Sequence[Part]) -> list[Board]:
-    """The leaderboard, then every table that people are shown."""
+def _boards(parts: Sequence[Part]) -> tuple[list[Board], list[str]]:
+    """The leaderboard, then every table that people are shown; and titles of those that are too long for the page."""
     kinds: dict[str, list[tuple[int, Part, Table]]] = {"leaderboard": []}
     for place, part in enumerate(parts):
         tables = part.tables
         for table in (tables.leaderboard, tables.accuracy, tables.robustness, *tables.details, tables.throughput):
             if table.on_page:
                 kinds.setdefault(table.name, []).append((place, part, table))
-    return [board(name, found[0][2].title, found) for name, found in kinds.items()]
+    fitting = {
+        name: found
+        for name, found in kinds.items()
+        if name == "leaderboard" or holds_rows([table for _, _, table in found])
+    }
+    titles = [found[0][2].title for name, found in kinds.items() if name not in fitting]
+    return [board(name, found[0][2].title, found) for name, found in fitting.items()], titles
 
 
 def _cell(place: int, part: Part, cell: str) -> dict[str, Any]:

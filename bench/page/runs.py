@@ -27,25 +27,26 @@ _ACCURACY = {
 _DIFFERENCE_OF = {"difference": "top1", "corruption_difference": "corruption_mean"}
 
 
-def runs_behind(parts: list[Part], shown: set[str]) -> dict[str, Any]:
+def runs_behind(parts: list[Part], shown: set[str], singly: bool = True) -> dict[str, Any]:
     """By row key what the page tells about a row: its runs, their values by column, and how it was timed.
 
     Each row has `runs` (lists of seed, run id, status, reason), `base` (row key of its reference or None), `values`
     (column to one number or None a run, in the units of the tables) and `timing` (text). shown: columns on the page.
+    singly: whether there are any runs and values; without them the page shows none.
     """
     found: dict[str, Any] = {}
     for place, part in enumerate(parts):
         timing = {str(row["arm"]): _timing(row) for row in part.tables.throughput.rows}
-        measures = _Measures(part, shown)
+        measures = _Measures(part, shown) if singly else None
         for cell in part.tables.study.cells:
             base = row_key(place, cell.base.arm) if cell.base is not None else None
             for row in cell.rows:
                 key = row_key(place, row.arm)
                 found[key] = {
                     "method": row.name,
-                    "runs": [_run(seed, run) for seed, run in sorted(row.runs.items())],
+                    "runs": [_run(seed, run) for seed, run in sorted(row.runs.items())] if singly else [],
                     "base": base,
-                    "values": measures.of(row),
+                    "values": measures.of(row) if measures is not None else {},
                     "timing": timing.get(row.arm, ""),
                 }
     return found

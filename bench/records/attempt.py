@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from bench.records.line import decode, intact
-from bench.records.reader import read_raw
 from bench.records.runs import STATUSES, TRAIN_FILE, RunRecord
+from bench.records.sharing import mapping
+from bench.records.summaries import Summaries
 
-_FRAME = re.compile(rb'"kind":"(?:begin|resume|end)"')
 
-
-def read_attempt(folder: Path) -> RunRecord:
+def read_attempt(folder: Path, summaries: Summaries) -> RunRecord:
     """One attempt as a RunRecord; tolerates every kind of damage and a missing file."""
-    raw = read_raw(folder / TRAIN_FILE)
-    begin: dict[str, Any] = {}
-    end: dict[str, Any] | None = None
-    damaged: list[int] = []
-    for number, text in raw.numbered:
-        if not intact(text):
-            damaged.append(number)
-        elif _FRAME.search(text) and (line := decode(text)):
-            if line["kind"] in ("begin", "resume"):
-                begin, end = line, None
-            elif line["kind"] == "end":
-                end = line
-    torn = bool(damaged) and not raw.finished and damaged[-1] == raw.numbered[-1][0]
+    training = summaries.training(f"{folder}/{TRAIN_FILE}")
+    begin, end = training.begin, training.end
     status, reason = _ending(end)
     record = RunRecord(
         run_id=str(begin.get("run_id") or folder.parent.name),
@@ -37,16 +23,18 @@ def read_attempt(folder: Path) -> RunRecord:
         attempts=(folder.name,),
         folder=folder,
         schema=begin["schema"] if isinstance(begin.get("schema"), int) else 0,
-        spec=_mapping(begin.get("spec")),
-        labels={name: str(value) for name, value in _mapping(begin.get("labels")).items()},
-        provenance=_mapping(begin.get("provenance")),
+        spec=mapping(begin.get("spec")),
+        labels={name: str(value) for name, value in mapping(begin.get("labels")).items()},
+        provenance=mapping(begin.get("provenance")),
         source_digest=str(begin.get("source_digest") or ""),
         planned=_seeds(begin.get("planned")),
         status=status,
         reason=reason,
         seconds=end.get("seconds") if end else None,
-        torn=torn,
-        damaged=tuple(damaged[:-1] if torn else damaged),
+        torn=training.torn,
+        damaged=training.damaged,
+        training=training,
+        summaries=summaries,
     )
     return _distrust(record)
 
@@ -58,10 +46,10 @@ def deciding(attempts: Sequence[RunRecord]) -> RunRecord:
 
 def planned_epochs(spec: dict[str, Any]) -> int | None:
     """How many epochs a spec asks for, its method's exceptions applied; None for a spec that does not say."""
-    protocol = _mapping(spec.get("protocol"))
+    protocol = mapping(spec.get("protocol"))
     asked = protocol.get("epochs")
     for exception in protocol.get("exceptions") or ():
-        asked = _mapping(_mapping(exception).get("set")).get("epochs", asked)
+        asked = mapping(mapping(exception).get("set")).get("epochs", asked)
     return asked if isinstance(asked, int) else None
 
 
@@ -70,7 +58,7 @@ def _distrust(record: RunRecord) -> RunRecord:
     if record.status != "ok" or not record.damaged:
         return record
     planned = planned_epochs(record.spec)
-    if record.spec and (planned is None or len(record.epochs) >= planned):
+    if record.spec and (planned is None or record.training.epochs >= planned):
         return record
     numbers = ", ".join(map(str, record.damaged))
     return replace(record, status="incomplete", reason=f"damaged lines in {TRAIN_FILE}: {numbers}")
@@ -83,10 +71,6 @@ def _ending(end: dict[str, Any] | None) -> tuple[str, str]:
     if status not in STATUSES:
         return "error", f"ended with the unknown status {status!r}"
     return status, str(end.get("reason") or "")
-
-
-def _mapping(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _seeds(value: Any) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ def disk_is_full(error: OSError) -> bool:
 
 
 @contextmanager
-def storage(what: str, path: Path) -> Generator[None]:
+def storage(what: str, path: Path | str) -> Generator[None]:
     """Turn an OSError of the block into a StorageError that names the file and the reason."""
     try:
         yield

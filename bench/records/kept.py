@@ -13,7 +13,7 @@ from bench.records.reader import read_record
 
 def file_facts(content: bytes) -> dict[str, Any]:
     """The fields `bytes` and `blake2b` (16 bytes, hex) of a `file` line."""
-    return {"bytes": len(content), "blake2b": _digest(content)}
+    return {"bytes": len(content), "blake2b": content_digest(content)}
 
 
 def kept_files(lines: Iterable[dict[str, Any]]) -> dict[str, str]:
@@ -42,8 +42,9 @@ def damage(path: Path, digest: str | None) -> str | None:
             return "is missing"
     if digest is None:
         return None if path.is_file() else "is missing"
-    return None if _digest(content) == digest else "is damaged"
+    return None if content_digest(content) == digest else "is damaged"
 
 
-def _digest(content: bytes) -> str:
+def content_digest(content: bytes) -> str:
+    """BLAKE2b of 16 bytes, in hex."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -11,6 +11,7 @@ from typing import Any, cast
 RESERVED = ("crc", "kind", "nonfinite")
 _MARK = b',"crc":"'
 _TAIL = len(_MARK) + 8 + len(b'"}')
+_DECODER = json.JSONDecoder()
 
 
 def encode(kind: str, fields: Mapping[str, Any]) -> bytes:
@@ -29,14 +30,19 @@ def encode(kind: str, fields: Mapping[str, Any]) -> bytes:
         plain[name] = _plain(value, name, nonfinite)
     if nonfinite:
         plain["nonfinite"] = nonfinite
-    body = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)[:-1].encode()
+    return sealed(json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode())
+
+
+def sealed(text: bytes) -> bytes:
+    """The JSON text of an object as a line, with the checksum as its last key."""
+    body = text[:-1]
     return body + _MARK + _checksum(body) + b'"}\n'
 
 
 def intact(raw: bytes) -> bool:
     """Whether a line (without its newline) carries the checksum of its own text."""
     body = raw[:-_TAIL]
-    return raw[-_TAIL:] == _MARK + _checksum(body) + b'"}'
+    return raw[-_TAIL:] == b'%s%08x"}' % (_MARK, zlib.crc32(body))
 
 
 def decode(raw: bytes) -> dict[str, Any] | None:
@@ -48,6 +54,21 @@ def decode(raw: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict):
+        return None
+    line = cast("dict[str, Any]", fields)
+    if not isinstance(line.get("kind"), str):
+        return None
+    del line["crc"]
+    return line
+
+
+def decode_at(text: str, start: int, stop: int) -> dict[str, Any] | None:
+    """`decode` of an intact line that is part of a longer text; None where it is not one object in plain form."""
+    try:
+        fields, end = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    if end != stop or not isinstance(fields, dict):
         return None
     line = cast("dict[str, Any]", fields)
     if not isinstance(line.get("kind"), str):

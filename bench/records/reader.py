@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.records.errors import storage
-from bench.records.line import decode, intact
+from bench.records.line import decode, decode_at, intact
 
 
 class Lines(NamedTuple):
@@ -30,13 +30,45 @@ class RawLines(NamedTuple):
 
 def read_raw(path: Path) -> RawLines:
     """Split a file into lines; a file that does not exist has none. Raises StorageError when it cannot be read."""
-    with storage("cannot read", path):
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            content = b""
+    content = read_bytes(path)
     numbered = [(number, raw) for number, raw in enumerate(content.split(b"\n"), start=1) if raw]
     return RawLines(numbered, content.endswith(b"\n") or not content)
+
+
+class Line(NamedTuple):
+    """A line that is not empty, and its number from 1. intact: text and checksum agree. fields: None where it is not
+    one object with a kind."""
+
+    number: int
+    intact: bool
+    fields: dict[str, Any] | None
+
+
+def read_lines(content: bytes) -> tuple[list[Line], bool]:
+    """All lines of a record's bytes, and whether it ends in a newline or is empty."""
+    try:
+        text = content.decode("ascii")
+    except UnicodeDecodeError:
+        text = ""
+    lines: list[Line] = []
+    start = 0
+    for number, raw in enumerate(content.split(b"\n"), start=1):
+        if raw:
+            sound = intact(raw)
+            fields = decode_at(text, start, start + len(raw)) if sound and text else None
+            lines.append(Line(number, sound, decode(raw) if sound and fields is None else fields))
+        start += len(raw) + 1
+    return lines, content.endswith(b"\n") or not content
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """A file's content; empty where there is none. Raises StorageError when it cannot be read."""
+    with storage("cannot read", path):
+        try:
+            with open(path, "rb", buffering=0) as file:
+                return file.read()
+        except FileNotFoundError:
+            return b""
 
 
 def read_record(path: Path) -> Lines:
@@ -44,19 +76,10 @@ def read_record(path: Path) -> Lines:
 
     Never raises on truncated or altered content; StorageError when the file exists but cannot be read.
     """
-    raw = read_raw(path)
-    lines: list[dict[str, Any]] = []
-    damaged: list[int] = []
-    torn = False
-    for position, (number, text) in enumerate(raw.numbered, start=1):
-        line = decode(text)
-        if line is not None:
-            lines.append(line)
-        elif position == len(raw.numbered) and not raw.finished:
-            torn = True
-        else:
-            damaged.append(number)
-    return Lines(lines, torn, damaged)
+    lines, finished = read_lines(read_bytes(path))
+    damaged = [line.number for line in lines if line.fields is None]
+    torn = bool(damaged) and not finished and damaged[-1] == lines[-1].number
+    return Lines([line.fields for line in lines if line.fields is not None], torn, damaged[:-1] if torn else damaged)
 
 
 def damaged_since_begin(path: Path) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.records.kept import damage, kept_files
+from bench.records.errors import storage
+from bench.records.evaluation_summary import EvaluationSummary
 from bench.records.reader import read_record
+from bench.records.summaries import Summaries
+from bench.records.training_summary import TrainingSummary, epochs_of
 
 SCHEMA = 1
 """Version of the meaning of the lines; written into every `begin`."""
@@ -39,6 +41,7 @@ class RunRecord:
     attempt: folder name of the deciding attempt: the newest that ended ok, else the newest. attempts: names of all
     different attempts, oldest first. spec: `Spec.model_dump(mode="json")`. status: one of STATUSES, or "incomplete"
     when there is no end. planned: the seeds planned for the run's table row. torn, damaged: as `Lines` has them.
+    training: what else tables read of the training record. summaries: where the run's other files are read.
     """
 
     run_id: str
@@ -56,41 +59,44 @@ class RunRecord:
     seconds: float | None
     torn: bool
     damaged: tuple[int, ...]
+    training: TrainingSummary = field(repr=False)
+    summaries: Summaries = field(repr=False, compare=False)
 
-    @cached_property
+    @property
     def epochs(self) -> list[dict[str, Any]]:
-        """The epoch lines in epoch order; of several for one epoch the last."""
-        return list(epochs_of(self._lines).values())
+        """The epoch lines in epoch order, of several for one epoch the last; read anew each time."""
+        return list(epochs_of(read_record(self.folder / TRAIN_FILE).lines).values())
 
-    @cached_property
+    @property
     def diagnostics(self) -> dict[str, Any]:
         """Diagnostic values by name; of several of one name the last."""
-        return {str(line.get("name")): line.get("value") for line in self._lines if line["kind"] == "diagnostic"}
+        return self.training.diagnostics
 
     def metrics(self, evaluator: str) -> list[dict[str, Any]]:
         """The metric lines (name, value, detail) of `evaluation`, last per name and detail."""
         return self.evaluation(evaluator).metrics
 
     def evaluation(self, evaluator: str) -> Evaluation:
-        """What an evaluator's newest complete record holds, else its newest one (read once); empty without any."""
+        """What an evaluator's newest complete record holds, else its newest one; empty without any."""
+        summary = self.evaluation_summary(evaluator)
+        return Evaluation({}, []) if summary is None else Evaluation(summary.begin, summary.metrics)
+
+    def evaluation_summary(self, evaluator: str) -> EvaluationSummary | None:
+        """The summary of `evaluation_file` (read once); None without any."""
         if evaluator not in self._evaluated:
-            self._evaluated[evaluator] = self._evaluation(evaluator)
+            file = self.evaluation_file(evaluator)
+            self._evaluated[evaluator] = None if file is None else self.summaries.evaluation(str(file))
         return self._evaluated[evaluator]
 
     @cached_property
-    def _evaluated(self) -> dict[str, Evaluation]:
+    def _evaluated(self) -> dict[str, EvaluationSummary | None]:
         return {}
-
-    def _evaluation(self, evaluator: str) -> Evaluation:
-        file = self.evaluation_file(evaluator)
-        return _evaluated(read_record(file).lines) if file is not None else Evaluation({}, [])
 
     def evaluation_file(self, evaluator: str) -> Path | None:
         """The file that `evaluation` reads: the newest complete record, else the newest one."""
         files = self.evaluations.get(evaluator, [])
         for file in reversed(files):
-            lines = read_record(file).lines
-            if lines and lines[-1]["kind"] == "end":
+            if self.summaries.evaluation(str(file)).end is not None:
                 return file
         return files[-1] if files else None
 
@@ -98,9 +104,12 @@ class RunRecord:
     def evaluations(self) -> dict[str, list[Path]]:
         """The record files of each evaluator, oldest version first."""
         found: dict[str, list[tuple[list[tuple[int, int, str]], Path]]] = {}
-        for path in self.folder.glob("eval-*.jsonl"):
-            name, _, version = path.stem.removeprefix("eval-").rpartition("-")
-            found.setdefault(name, []).append((_version_key(version), path))
+        with storage("cannot read", self.folder):
+            names = [entry.name for entry in os.scandir(self.folder)] if self.folder.is_dir() else []
+        for file in names:
+            if file.startswith("eval-") and file.endswith(".jsonl"):
+                name, _, version = file[len("eval-") : -len(".jsonl")].rpartition("-")
+                found.setdefault(name, []).append((_version_key(version), self.folder / file))
         return {name: [path for _, path in sorted(files)] for name, files in sorted(found.items())}
 
     @property
@@ -108,42 +117,23 @@ class RunRecord:
         """The per-image predictions of the last epoch, where they were kept and are whole."""
         return self.folder / PREDICTIONS_FILE if self.file_problem(PREDICTIONS_FILE) is None else None
 
-    @cached_property
+    @property
     def files(self) -> dict[str, str]:
         """Digest by name of the files beside the record; empty in records that are older than such lines."""
-        return kept_files(self._lines)
+        return self.training.files
 
     def file_problem(self, name: str) -> str | None:
         """ "is missing" or "is damaged" for a file beside the record (PREDICTIONS_FILE, WEIGHTS_FILE, ...)."""
-        return damage(self.folder / name, self.files.get(name))
-
-    @cached_property
-    def _lines(self) -> list[dict[str, Any]]:
-        return read_record(self.folder / TRAIN_FILE).lines
-
-
-def _evaluated(lines: list[dict[str, Any]]) -> Evaluation:
-    begin: dict[str, Any] = {}
-    found: dict[str, dict[str, Any]] = {}
-    for line in lines:
-        if line["kind"] == "begin":
-            begin = line
-        elif line["kind"] == "metric":
-            key = json.dumps([line.get("name"), line.get("detail") or {}], sort_keys=True)
-            found.pop(key, None)
-            found[key] = line
-    return Evaluation(begin, list(found.values()))
+        path, recorded = self.folder / name, self.files.get(name)
+        if recorded is None:
+            return None if path.is_file() else "is missing"
+        digest = self.summaries.digest(str(path))
+        return "is missing" if digest is None else None if digest == recorded else "is damaged"
 
 
 def evaluation_file(folder: Path, name: str, version: str) -> Path:
     """Where an evaluator of this name and version writes its metrics inside an attempt."""
     return folder / f"eval-{name}-{version}.jsonl"
-
-
-def epochs_of(lines: Sequence[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Epoch lines by epoch number, in order; the last line of an epoch wins."""
-    found = {line["epoch"]: line for line in lines if line["kind"] == "epoch" and isinstance(line.get("epoch"), int)}
-    return dict(sorted(found.items()))
 
 
 def _version_key(version: str) -> list[tuple[int, int, str]]:

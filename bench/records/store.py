@@ -5,27 +5,40 @@ Attempt and session names are a UTC time and a random suffix, so the folders of 
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.records.attempt import deciding, read_attempt
-from bench.records.errors import storage
+from bench.records.errors import StorageError, storage
+from bench.records.gather import gather
+from bench.records.index import read_index, write_index
 from bench.records.runs import TRAIN_FILE, RunRecord
 from bench.records.speed import SpeedSession, read_session
+from bench.records.summaries import Summaries, signature_of
 
 SPEED_FOLDER = "speed"
+MANY = 2000
+"""So many new runs are read by several processes, and so many new summaries are worth an index."""
 
 
 class Store:
-    """All records below one folder, such as results/local/records. Reading changes nothing on the disk."""
+    """All records below one folder, such as results/local/records. Reading changes nothing in it.
 
-    def __init__(self, root: Path) -> None:
+    summaries: what was read so far. index: a file in which summaries are kept once there are thousands of them; without
+    it every record is read by every command.
+    """
+
+    def __init__(self, root: Path, index: Path | None = None) -> None:
         self.root = root
+        self.summaries = Summaries()
+        self._index = index
+        self._indexed: set[str] | None = None
+        self._in_index = 0
 
     def new_attempt(self, run_id: str) -> Path:
         """Make and return an empty folder for one attempt at a run. Raises StorageError when it cannot."""
@@ -42,12 +55,39 @@ class Store:
         """A fresh file name for a timing session."""
         return self.root / SPEED_FOLDER / f"{_unique_name()}.jsonl"
 
+    def prepare(self, names: Iterable[str] | None = None) -> None:
+        """Read the runs of these folder names (None: all) at once where they are many, before each is asked for.
+
+        Does nothing without an index.
+        """
+        if self._index is None:
+            return
+        there = self._names()
+        if self._indexed is None:
+            self._indexed = read_index(self.summaries, self._index, str(self.root))
+            self._in_index = self.summaries.count
+        new = sorted(there.difference(self._indexed).intersection(there if names is None else names))
+        if len(new) >= MANY:
+            gather(self.summaries, str(self.root), new)
+            self._indexed |= set(new)
+        self.keep_index()
+
+    def keep_index(self) -> None:
+        """Write the index where much was read that is not in it. It is only a cache: without room there is none."""
+        if self._index is None or self._indexed is None or self.summaries.count - self._in_index < MANY:
+            return
+        there = self._names()
+        with contextlib.suppress(StorageError):
+            write_index(self.summaries, self._index, str(self.root), there.__contains__)
+        self._in_index = self.summaries.count
+
     def runs(self) -> list[RunRecord]:
         """One record a run, in the order of run ids. Copies of one attempt count as one attempt."""
+        self.prepare()
         grouped: dict[str, list[RunRecord]] = {}
         for folder in _subfolders(self.root):
             if folder.name != SPEED_FOLDER:
-                for record in _attempts(folder):
+                for record in self._attempts(folder):
                     grouped.setdefault(record.run_id, []).append(record)
         return [_decide(grouped[run_id]) for run_id in sorted(grouped)]
 
@@ -58,31 +98,29 @@ class Store:
 
     def attempts(self, run_id: str) -> list[RunRecord]:
         """Every attempt in the folder of one run, oldest first."""
-        return sorted(_attempts(self.root / run_id), key=lambda record: record.attempt)
+        return sorted(self._attempts(self.root / run_id), key=lambda record: record.attempt)
 
     def sessions(self) -> list[SpeedSession]:
         """All timing sessions, oldest first."""
         return [read_session(path) for path in sorted((self.root / SPEED_FOLDER).glob("*.jsonl"))]
 
+    def _names(self) -> set[str]:
+        """Names of all folders of runs."""
+        with storage("cannot read", self.root):
+            return {entry.name for entry in os.scandir(self.root)} if self.root.is_dir() else set()
+
+    def _attempts(self, folder: Path) -> Iterator[RunRecord]:
+        """The attempts that wrote anything; a folder made for one that never began is none."""
+        for attempt in _subfolders(folder):
+            if signature_of(f"{attempt}/{TRAIN_FILE}") is not None:
+                yield read_attempt(attempt, self.summaries)
+
 
 def _decide(attempts: list[RunRecord]) -> RunRecord:
     ordered = sorted(attempts, key=lambda record: (record.attempt, str(record.folder)))
     if len(ordered) > 1:
-        ordered = list({_content(record): record for record in reversed(ordered)}.values())[::-1]
+        ordered = list({record.training.digest: record for record in reversed(ordered)}.values())[::-1]
     return replace(deciding(ordered), attempts=tuple(record.attempt for record in ordered))
-
-
-def _content(record: RunRecord) -> str:
-    path = record.folder / TRAIN_FILE
-    with storage("cannot read", path):
-        return hashlib.blake2b(path.read_bytes()).hexdigest() if path.is_file() else str(record.folder)
-
-
-def _attempts(folder: Path) -> Iterator[RunRecord]:
-    """The attempts that wrote anything; a folder made for one that never began is none."""
-    for attempt in _subfolders(folder):
-        if (attempt / TRAIN_FILE).exists():
-            yield read_attempt(attempt)
 
 
 def _subfolders(folder: Path) -> list[Path]:

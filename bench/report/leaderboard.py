@@ -121,8 +121,8 @@ def _share_kept(row: Row) -> float | None:
 
 def run_share(run: RunRecord) -> float | None:
     """Mean over all epochs of the loss part of that name, else the diagnostic."""
-    told = [epoch["parts"][SHARE_KEPT] for epoch in run.epochs if SHARE_KEPT in epoch.get("parts", {})]
-    return mean(told) if told else diagnostic(run, SHARE_KEPT)
+    told = run.training.parts.get(SHARE_KEPT)
+    return told if told is not None else diagnostic(run, SHARE_KEPT)
 
 
 def _fields(reference: str) -> list[Field]:

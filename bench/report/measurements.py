@@ -21,23 +21,27 @@ def number(value: Any) -> float | None:
 
 def last_top1(run: RunRecord) -> float | None:
     """Test top-1 after the last epoch; of a network trained elsewhere the clean evaluator's."""
-    return _top1(run.epochs[-1]) if run.epochs else clean_metric(run, "top1")
+    return _top1(run.training.last) if run.training.epochs else clean_metric(run, "top1")
 
 
 def best_top1(run: RunRecord) -> float | None:
     """The highest test top-1 of any epoch: selected on test, not to be ranked by."""
-    return max((top1 for line in run.epochs if (top1 := _top1(line)) is not None), default=None)
+    return run.training.best_top1
 
 
 def test_images(run: RunRecord) -> int | None:
     """How many test images the last epoch was measured on."""
-    count = number(inside(run.epochs[-1], "test").get("n")) if run.epochs else None
+    count = number(inside(run.training.last, "test").get("n"))
     return int(count) if count else None
 
 
 def clean_metric(run: RunRecord, name: str) -> float | None:
     """A number of the clean evaluator by name, such as "nll"."""
-    return next((number(line.get("value")) for line in run.metrics(CLEAN) if line.get("name") == name), None)
+    found = run.evaluation_summary(CLEAN)
+    if found is None:
+        return None
+    pairs = zip(found.measures, found.values, strict=True)
+    return next((number(value) for line, value in pairs if line.get("name") == name), None)
 
 
 def diagnostic(run: RunRecord, name: str) -> float | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.records import SCHEMA, TRAIN_FILE, RunRecord, SpeedSession
+from bench.records import PREDICTIONS_FILE, SCHEMA, TRAIN_FILE, RunRecord, SpeedSession
 from bench.records.errors import storage
 from bench.report.study import Cell, Row
 from bench.report.table import Column, Record
@@ -28,16 +28,20 @@ def provenance(cell: Cell, row: Row, sessions: Sequence[SpeedSession]) -> Record
     files: list[str] = []
     for run in row.runs.values():
         if run is not None:
-            files += [f"{run.run_id} {path.name} {_content(path)}" for path in _files(run)]
+            files += [f"{run.run_id} {name} {digest}" for name, digest in _files(run)]
     if files:
         files += [f"speed {_content(one.path)}" for one in sessions if one.begin.get("cell") == cell.id]
     total = hashlib.blake2b("\n".join(sorted(files)).encode(), digest_size=8).hexdigest()
     return {"schema": SCHEMA, "records": total if files else None}
 
 
-def _files(run: RunRecord) -> list[Path]:
-    evaluations = [path for found in run.evaluations.values() for path in found]
-    return [run.folder / TRAIN_FILE, *evaluations, *([run.predictions] if run.predictions else [])]
+def _files(run: RunRecord) -> Iterator[tuple[str, str]]:
+    """Names and digests of the files that a run's numbers come from."""
+    yield TRAIN_FILE, run.training.digest
+    for found in run.evaluations.values():
+        yield from ((path.name, run.summaries.evaluation(str(path)).digest) for path in found)
+    if run.file_problem(PREDICTIONS_FILE) is None:
+        yield PREDICTIONS_FILE, str(run.summaries.digest(str(run.folder / PREDICTIONS_FILE)))
 
 
 def _content(path: Path) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from bench.records import RunRecord
+from bench.records.evaluation_summary import EvaluationSummary
 from bench.report.measurements import inside, number
 from bench.report.study import Cell
 
@@ -62,15 +63,17 @@ class Readings:
         self._values: dict[str, dict[Series, float | None]] = {}
         self._series: dict[str, set[Series]] = {}
         self._measured: set[Series] = set()
+        self._known: dict[tuple[str, int], tuple[list[dict[str, Any]], list[Series]]] = {}
         runs = {run.run_id: run for cell in cells for row in cell.rows for run in row.ok.values()}
         by_arm: dict[str, dict[str, list[RunRecord]]] = {}
         for _, run in sorted(runs.items()):
             for arm in run.evaluations:
-                if run.metrics(arm):
-                    by_arm.setdefault(arm, {}).setdefault(_digest(run, arm), []).append(run)
+                found = run.evaluation_summary(arm)
+                if found is not None and found.values:
+                    by_arm.setdefault(arm, {}).setdefault(_digest(found), []).append(run)
         for arm, digests in sorted(by_arm.items()):
             digest, shown = max(digests.items(), key=lambda item: (len(item[1]), item[0]))
-            begin = shown[0].evaluation(arm).begin
+            begin = _summary(shown[0], arm).begin
             others = sum(len(found) for found in digests.values()) - len(shown)
             settings = inside(begin, "settings")
             self.sources[arm] = Source(arm, digest, str(begin.get("title") or arm), settings, others)
@@ -78,13 +81,22 @@ class Readings:
                 self._read(run, arm)
 
     def _read(self, run: RunRecord, arm: str) -> None:
-        for line in run.metrics(arm):
-            series = Series(arm, str(line.get("name")), _detail(inside(line, "detail")))
-            value = number(line.get("value"))
-            self._values.setdefault(run.run_id, {})[series] = value
-            self._series.setdefault(series.metric, set()).add(series)
+        found = _summary(run, arm)
+        values = self._values.setdefault(run.run_id, {})
+        for series, given in zip(self._series_of(arm, found), found.values, strict=True):
+            value = values[series] = number(given)
             if value is not None:
                 self._measured.add(series)
+
+    def _series_of(self, arm: str, found: EvaluationSummary) -> list[Series]:
+        """The series of an evaluation's numbers; runs that were evaluated alike share them."""
+        key = (arm, id(found.measures))
+        if key not in self._known:
+            own = [Series(arm, str(line.get("name")), _detail(inside(line, "detail"))) for line in found.measures]
+            for series in own:
+                self._series.setdefault(series.metric, set()).add(series)
+            self._known[key] = found.measures, own
+        return self._known[key][1]
 
     def series(self, metric: str, *keys: str) -> list[Series]:
         """All series of a metric that any run recorded and whose detail has exactly these keys.
@@ -130,9 +142,13 @@ def ordinal(value: str | float | bool | None) -> tuple[int, float, str]:
     return (1, 0.0, str(value))
 
 
-def _digest(run: RunRecord, arm: str) -> str:
+def _summary(run: RunRecord, arm: str) -> EvaluationSummary:
+    return cast("EvaluationSummary", run.evaluation_summary(arm))
+
+
+def _digest(found: EvaluationSummary) -> str:
     """What decides the numbers: evaluator and settings, and the evaluator's source code."""
-    begin = run.evaluation(arm).begin
+    begin = found.begin
     return f"{begin.get('digest')} {begin.get('source_digest')}"
 
 

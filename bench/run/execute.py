@@ -17,7 +17,7 @@ from bench.env import provenance
 from bench.evals.api import Context
 from bench.evals.forward import predictions
 from bench.records import CHECKPOINT_FILE, SCHEMA, TRAIN_FILE, RecordWriter, read_record
-from bench.records.runs import epochs_of
+from bench.records.training_summary import epochs_of
 from bench.rng import stream
 from bench.run.best import BestWeights
 from bench.run.finished import save_method, save_predictions, save_weights

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bench.config.compute_budget import LABEL, CostCell, CostTable
-from bench.data.facts import describe
 from bench.errors import BadInput
 from bench.records import SpeedSession
 from bench.spec import Spec
+from bench.sweep.data_facts import known_facts
 from bench.sweep.schedule import list_schedule
 from bench.sweep.speeds import Speeds
 from bench.sweep.todo import Todo
@@ -126,7 +126,7 @@ def make_plan(
 
 def images_an_epoch(spec: Spec) -> tuple[int, int]:
     """Steps and images of one epoch; a last partial batch is dropped, a split smaller than a batch is one."""
-    size, batch = describe(spec.data).sizes["train"], spec.effective_protocol.batch_size
+    size, batch = known_facts(spec.data).sizes["train"], spec.effective_protocol.batch_size
     steps = size // batch
     return (steps, steps * batch) if steps else (1, size)
 

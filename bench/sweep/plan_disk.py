@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data.facts import describe
 from bench.records import BEST_FILE, CHECKPOINT_FILE, METHOD_FILE, PREDICTIONS_FILE, WEIGHTS_FILE
 from bench.records.line import encode
 from bench.spec import Spec
+from bench.sweep.data_facts import known_facts
 from bench.sweep.todo import Todo
 
 EPOCH_BYTES = 250
@@ -38,29 +38,39 @@ class Disk:
 
 
 def disk_of(todo: Sequence[Todo], evaluators: int) -> Disk:
-    """The room that a suite takes. evaluators: how many every run has. Builds each backbone without a finished run."""
+    """The room that a suite takes. evaluators: how many every run has. Builds each backbone once."""
     sizes: dict[str, list[dict[str, int]]] = defaultdict(list)
     for item in todo:
         if item.record is not None and item.record.status == "ok":
             found = _sizes(item.record.folder)
             if found["weights"]:
                 sizes[item.spec.cell].append(found)
-    weights: dict[str, int] = {}
+    weights: dict[tuple[str, int, int, int], int] = {}
+    rows: dict[str, dict[str, int]] = {}
     kept: dict[str, int] = defaultdict(int)
     checkpoint = measured = 0
     for item in todo:
         spec, own = item.spec, sizes.get(item.spec.cell)
-        if spec.cell not in weights:
-            weights[spec.cell] = _weights(item.spec)
-        if own:
-            measured += 1
-            one = {kind: round(statistics.median(each[kind] for each in own)) for kind in own[0]}
-        else:
-            one = _formula(spec, weights[spec.cell], evaluators)
-        for kind, size in one.items():
+        net = _net(spec)
+        if net not in weights:
+            weights[net] = _weights(spec)
+        measured += bool(own)
+        if spec.arm not in rows:
+            rows[spec.arm] = _medians(own) if own else _formula(spec, weights[net], evaluators)
+        for kind, size in rows[spec.arm].items():
             kept[kind] += size
-        checkpoint = max(checkpoint, _checkpoint(spec, weights[spec.cell]))
+        checkpoint = max(checkpoint, _checkpoint(spec, weights[net]))
     return Disk(dict(kept), checkpoint, measured, len(todo))
+
+
+def _net(spec: Spec) -> tuple[str, int, int, int]:
+    """What decides how many weights there are."""
+    data = spec.data
+    return spec.backbone.hashed_text, known_facts(data).num_classes, data.channels, data.resolution
+
+
+def _medians(found: list[dict[str, int]]) -> dict[str, int]:
+    return {kind: round(statistics.median(each[kind] for each in found)) for kind in found[0]}
 
 
 def _sizes(folder: Path) -> dict[str, int]:
@@ -78,7 +88,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 def _formula(spec: Spec, weights: int, evaluators: int) -> dict[str, int]:
     """By kind the bytes of one run; a method's own weights are not counted."""
-    facts = describe(spec.data)
+    facts = known_facts(spec.data)
     copies = 2 if "validation" in facts.sizes else 1  # the best validation epoch is kept too
     label = 1 if facts.num_classes <= 256 else 2
     begin = len(encode("begin", {"spec": spec.model_dump(mode="json")})) + PROVENANCE_BYTES
@@ -97,5 +107,5 @@ def _weights(spec: Spec) -> int:
 
     data = spec.data
     untrained = spec.backbone.model_copy(update={"pretrained": False})
-    backbone = build_backbone(untrained, describe(data).num_classes, data.channels, data.resolution, spec.seed)
+    backbone = build_backbone(untrained, known_facts(data).num_classes, data.channels, data.resolution, spec.seed)
     return sum(tensor.nbytes for tensor in backbone.model.state_dict().values())

@@ -19,7 +19,7 @@ from bench.sweep.executors.choose import make_executor
 from bench.sweep.options import Options, leases_folder, logs_folder
 from bench.sweep.progress import Progress
 from bench.sweep.tasks import close_record, make_task, remove_unused
-from bench.sweep.todo import Todo
+from bench.sweep.todo import Todo, read_evals
 
 LOOK_SECONDS = 0.5
 """Between looks at the leases of runs that other sweeps do."""
@@ -54,7 +54,8 @@ def _round(
     elsewhere: set[str] = set()
     if not waiting:
         return elsewhere
-    tasks = [make_task(item, suite, store, workers, options, expired.get(item.spec.run_id)) for item in waiting]
+    arms = read_evals(suite)
+    tasks = [make_task(item, arms, store, workers, options, expired.get(item.spec.run_id)) for item in waiting]
     items = {task["name"]: item for task, item in zip(tasks, waiting, strict=True)}
     units = {
         task["name"]: len(task["evals"]) + (items[task["name"]].spec.effective_protocol.epochs if task["train"] else 0)
@@ -122,6 +123,6 @@ def _finished_line(item: Todo, event: Event, store: Store) -> str:
     if fields["status"] != "ok":
         reason = fields.get("reason") or (record.reason if record is not None else "")
         return f"{line}, {reason}" if reason else line
-    test = record.epochs[-1].get("test") if record is not None and record.epochs else None
+    test = record.training.last.get("test") if record is not None else None
     accuracy = f", test top-1 {100 * test['top1']:.1f} %" if test else ""
     return f"{line}{accuracy}, {duration_text(fields['seconds'])}"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bench.env import hardware
-from bench.records import RunRecord, read_record
+from bench.records import RunRecord
 from bench.spec import Spec
 
 RUNS_READ = 3
@@ -79,19 +79,18 @@ def epoch_seconds(record: RunRecord) -> float | None:
     The whole includes start, test evaluations and what is written at the end. A run that was continued has recorded
     only the time since then, which is then the smaller of both. None without any epoch.
     """
-    times = [float(line["seconds"]) for line in record.epochs if isinstance(line.get("seconds"), int | float)]
-    if not times:
+    median = record.training.epoch_seconds
+    if median is None:
         return None
-    whole = record.seconds / len(record.epochs) if record.status == "ok" and record.seconds else 0.0
-    return max(statistics.median(times), whole)
+    whole = record.seconds / record.training.epochs if record.status == "ok" and record.seconds else 0.0
+    return max(median, whole)
 
 
 def _evaluator_seconds(record: RunRecord, name: str) -> float | None:
-    file = record.evaluation_file(name)
-    lines = read_record(file).lines if file is not None else []
-    if not lines or lines[-1]["kind"] != "end" or any(line.get("done") for line in lines if line["kind"] == "begin"):
+    found = record.evaluation_summary(name)
+    if found is None or found.end is None or any(one.get("done") for one in found.begins):
         return None
-    seconds = lines[-1].get("seconds")
+    seconds = found.end.get("seconds")
     return float(seconds) if isinstance(seconds, int | float) else None
 
 

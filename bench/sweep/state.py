@@ -122,7 +122,7 @@ def _state(item: Todo, now: float, held: dict[str, Holder]) -> RunState:
     evaluation = item.need == "evaluate"
     open_ended = record is not None and (evaluation or (record.status == "incomplete" and not stale))
     quiet = max(0.0, now - _last_change(record.folder, evaluation)) if record is not None and open_ended else None
-    done = len(record.epochs) if record is not None and (open_ended or item.need == "resume") else 0
+    done = record.training.epochs if record is not None and (open_ended or item.need == "resume") else 0
     if own is not None and not own.gone:
         return RunState(item, "running", done, epochs, machine, quiet, own.host, own.process)
     if own is None and quiet is not None and quiet < ACTIVE_SECONDS:

@@ -5,33 +5,35 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.config.suite import Suite
 from bench.records import TRAIN_FILE, RecordWriter, Store, evaluation_file, read_record
 from bench.run.claim import ELSEWHERE
 from bench.sweep.devices import Workers
 from bench.sweep.executors.api import Event, Task
 from bench.sweep.options import Options, leases_folder
-from bench.sweep.todo import Todo, evaluations_todo, read_evals
+from bench.sweep.todo import CurrentArm, Todo, evaluations_todo
 from bench.train.step_key import step_key
 
 
 def make_task(
-    item: Todo, suite: Suite, store: Store, workers: Workers, options: Options, expired: str | None = None
-) -> Task:
+    item: Todo, arms: Sequence[CurrentArm], store: Store, workers: Workers, options: Options,
+    expired: str | None = None,
+) -> Task:  # fmt: skip
     """The task of a run that needs something.
 
-    expired: content of the run's lease that is to be taken over. Its holder may wake up, so nothing that it might write
-    to is written: training goes on in a copy of its attempt, an evaluation begins in a record of its own.
+    arms: the suite's evaluators. expired: content of the run's lease that is to be taken over. Its holder may wake up,
+    so nothing that it might write to is written: training goes on in a copy of its attempt, an evaluation begins in a
+    record of its own.
     """
     training = item.need != "evaluate"
-    arms = [arm for arm in read_evals(suite) if not arm.needs]
     copied = item.folder if training and expired is not None else None
     old = None if copied is not None else item.folder
     folder = old or store.new_attempt(item.spec.run_id)
-    evals = evaluations_todo(arms, folder, {}) if training else item.evals
+    free = [arm for arm in arms if not arm.needs]
+    evals = evaluations_todo(free, folder, {}, store.summaries) if training else item.evals
     if expired is not None and not training:
         evals = [_begun_anew(each, folder) for each in evals]
     return {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -23,10 +24,10 @@ from bench.records import (
     RunRecord,
     Store,
     evaluation_file,
-    read_record,
 )
 from bench.records.attempt import deciding
-from bench.records.reader import damaged_since_begin
+from bench.records.sharing import mapping
+from bench.records.summaries import Summaries, signature_of
 from bench.sources import file_source_digest, method_source_digest
 from bench.spec import DataSpec, Spec
 
@@ -38,6 +39,8 @@ FINAL = ("ok", "skipped", "diverged")
 
 Others = dict[str, dict[str, Any]]
 """By method label: run_id, folder and spec of a finished run."""
+Finished = dict[tuple[str, str], list[tuple[int, str, RunRecord]]]
+"""By method label and cell: seed, run id and record of finished runs."""
 
 
 @dataclass
@@ -71,20 +74,30 @@ class Todo:
 
 def with_digests(suite: Suite) -> list[tuple[Spec, str]]:
     """The suite's specs with the digest of their data, and their titles. BadInput when data are missing."""
-    found: dict[DataSpec, str] = {}
+    found: dict[DataSpec, DataSpec] = {}
     specs: list[tuple[Spec, str]] = []
     for planned in suite.planned:
         data = planned.spec.data
         if data not in found:
-            found[data] = describe(data).digest
-        complete = data.model_copy(update={"digest": found[data]})
-        specs.append((planned.spec.model_copy(update={"data": complete}), planned.title))
+            found[data] = data.model_copy(update={"digest": describe(data).digest})
+        specs.append((planned.spec.model_copy(update={"data": found[data]}), planned.title))
     return specs
 
 
-def read_evals(suite: Suite) -> list[EvalArm]:
+class CurrentArm(NamedTuple):
+    """An evaluator's settings, what it needs, and the digests of its settings and of its code as they are now."""
+
+    arm: EvalArm
+    needs: tuple[str, ...]
+    digest: str
+    source: str
+
+
+def read_evals(suite: Suite) -> list[CurrentArm]:
     """The suite's evaluators with their settings."""
-    return [read_arm(suite.folders.get("eval", name, "evals")) for name in suite.evals]
+    folder = Path(bench.evals.__path__[0])
+    arms = [read_arm(suite.folders.get("eval", name, "evals")) for name in suite.evals]
+    return [CurrentArm(arm, arm.needs, arm.digest, file_source_digest(folder / f"{arm.evaluator}.py")) for arm in arms]
 
 
 def find_todo(suite: Suite, store: Store) -> list[Todo]:
@@ -92,15 +105,17 @@ def find_todo(suite: Suite, store: Store) -> list[Todo]:
     arms = read_evals(suite)
     specs = with_digests(suite)
     seeds: dict[str, list[int]] = defaultdict(list)
-    for spec, _ in specs:
-        seeds[spec.arm].append(spec.seed)
-    items = [_todo(spec, title, seeds[spec.arm], store) for spec, title in specs]
+    store.prepare(spec.run_id for spec, _ in specs)
+    rows = [spec.arm for spec, _ in specs]
+    for row, (spec, _) in zip(rows, specs, strict=True):
+        seeds[row].append(spec.seed)
+    items = [_todo(spec, title, seeds[row], store) for row, (spec, title) in zip(rows, specs, strict=True)]
     wanted = sorted({name for arm in arms for name in arm.needs})
-    finished = _finished(store) if wanted else []
+    finished = _finished(store, wanted) if wanted else {}
     for item in items:
         item.others = {name: other for name in wanted if (other := _other(name, item, finished)) is not None}
         if item.need == "nothing" and item.record is not None and item.record.status == "ok" and item.folder:
-            item.evals = evaluations_todo(arms, item.folder, item.others)
+            item.evals = evaluations_todo(arms, item.folder, item.others, store.summaries)
             if item.evals:
                 item.need, item.why = "evaluate", "evaluations missing"
                 if lost := _lost_weights(item.record):
@@ -114,29 +129,29 @@ def _lost_weights(record: RunRecord) -> str:
     return next((f"its {name} {problem}" for name in names if (problem := record.file_problem(name))), "")
 
 
-def _finished(store: Store) -> list[tuple[Spec, RunRecord]]:
-    """All recorded runs that ended ok and were made by the current code, whatever suite they belong to."""
-    found: list[tuple[Spec, RunRecord]] = []
+def _finished(store: Store, methods: Sequence[str]) -> Finished:
+    """The recorded runs of these methods that ended ok and were made by the current code, whatever suite they are of.
+
+    By method label and cell, the lowest seed first.
+    """
+    found: Finished = defaultdict(list)
     for record in store.runs():
-        if record.status == "ok":
+        if record.status == "ok" and mapping(record.spec.get("labels")).get("method") in methods:
             with contextlib.suppress(ValidationError, BadInput):
                 spec = Spec.model_validate(record.spec, strict=False)
                 if record.source_digest == run_source_digest(spec):
-                    found.append((spec, record))
-    return found
+                    found[spec.labels.method, spec.cell].append((spec.seed, record.run_id, record))
+    for runs in found.values():
+        runs.sort(key=lambda run: run[:2])
+    return dict(found)
 
 
-def _other(name: str, item: Todo, finished: list[tuple[Spec, RunRecord]]) -> dict[str, Any] | None:
+def _other(name: str, item: Todo, finished: Finished) -> dict[str, Any] | None:
     """The finished run of a method with the lowest seed that is not the item's own."""
-    found = [
-        (spec, record)
-        for spec, record in finished
-        if spec.labels.method == name and spec.seed != item.spec.seed and spec.cell == item.spec.cell
-    ]
-    if not found:
-        return None
-    _, record = min(found, key=lambda pair: (pair[0].seed, pair[1].run_id))
-    return {"run_id": record.run_id, "folder": str(record.folder), "spec": record.spec}
+    for seed, run_id, record in finished.get((name, item.spec.cell), ()):
+        if seed != item.spec.seed:
+            return {"run_id": run_id, "folder": str(record.folder), "spec": record.spec}
+    return None
 
 
 def _todo(spec: Spec, title: str, seeds: list[int], store: Store) -> Todo:
@@ -168,49 +183,49 @@ def run_source_digest(spec: Spec) -> str:
     return method_source_digest(method_facts(spec.method.implementation).path)
 
 
-def evaluations_todo(arms: list[EvalArm], folder: Path, others: Others) -> list[dict[str, Any]]:
+def evaluations_todo(
+    arms: Sequence[CurrentArm], folder: Path, others: Others, summaries: Summaries
+) -> list[dict[str, Any]]:  # fmt: skip
     """The evaluators that an attempt's folder has no complete, current record of, each with the file to write.
 
     A finished record stays in force when other runs could serve as partners now, but not when it had none at all.
     """
     missing: list[dict[str, Any]] = []
-    for arm in arms:
-        source = file_source_digest(Path(bench.evals.__path__[0]) / f"{arm.evaluator}.py")
-        used = {name: others[name] for name in arm.needs if name in others}
-        file, done, carried = _record_to_write(arm, source, folder, {n: other["run_id"] for n, other in used.items()})
+    for current in arms:
+        arm = current.arm
+        used = {name: others[name] for name in current.needs if name in others}
+        partners = {name: str(other["run_id"]) for name, other in used.items()}
+        file, done, carried = _record_to_write(current, folder, partners, summaries)
         if not done:
             plain = {"name": arm.name, "title": arm.title, "evaluator": arm.evaluator}
             plain |= {"version": arm.version, "settings": arm.settings}
             missing.append(
-                {"arm": plain, "file": str(file), "source_digest": source, "others": used, "carried": carried}
+                {"arm": plain, "file": file, "source_digest": current.source, "others": used, "carried": carried}
             )
     return missing
 
 
 def _record_to_write(
-    arm: EvalArm, source: str, folder: Path, partners: dict[str, str]
-) -> tuple[Path, bool, str | None]:
+    current: CurrentArm, folder: Path, partners: dict[str, str], summaries: Summaries
+) -> tuple[str, bool, str | None]:  # fmt: skip
     """The newest record of an evaluator that may be continued, whether it is finished, and what it takes over.
 
     A record that lost lines to damage is not finished; one that lost its `begin` cannot be continued, since nobody
     knows which settings its numbers belong to.
     """
+    arm = current.arm
     carried: str | None = None
     number = 1
+    file = str(evaluation_file(folder, arm.name, arm.version))
     while True:
-        version = arm.version if number == 1 else f"{arm.version}.{number}"
-        file = evaluation_file(folder, arm.name, version)
-        newer = evaluation_file(folder, arm.name, f"{arm.version}.{number + 1}").is_file()
-        lines = read_record(file).lines
-        begins = [line for line in lines if line["kind"] == "begin"]
-        finished = bool(lines) and lines[-1]["kind"] == "end" and lines[-1]["status"] == "ok"
-        finished = finished and not damaged_since_begin(file)
-        same_code = bool(begins or not lines) and all(
-            line["digest"] == arm.digest and line["source_digest"] == source for line in begins
+        following = str(evaluation_file(folder, arm.name, f"{arm.version}.{number + 1}"))
+        found = summaries.evaluation(file)
+        same_code = bool(found.begins or found.empty) and all(
+            begin["digest"] == current.digest and begin["source_digest"] == current.source for begin in found.begins
         )
-        recorded: dict[str, str] = begins[-1].get("others", {}) if begins else partners
-        fits = recorded == partners or (finished and partners.keys() <= recorded.keys())
-        if same_code and fits and not newer:
-            return file, finished, carried
-        carried = str(file) if same_code and finished else None
-        number += 1
+        recorded: dict[str, str] = found.begins[-1].get("others", {}) if found.begins else partners
+        fits = recorded == partners or (found.finished and partners.keys() <= recorded.keys())
+        if same_code and fits and signature_of(following) is None:
+            return file, found.finished, carried
+        carried = file if same_code and found.finished else None
+        file, number = following, number + 1

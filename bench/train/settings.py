@@ -21,12 +21,22 @@ def library_settings(protocol: ProtocolSpec) -> Generator[None]:
     benchmark = torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(protocol.deterministic)
     torch.backends.cudnn.benchmark = not protocol.deterministic
+    _settle_product_precision()
     try:
         with _room_for_graphs(protocol):
             yield
     finally:
         torch.use_deterministic_algorithms(deterministic)
         torch.backends.cudnn.benchmark = benchmark
+
+
+def _settle_product_precision() -> None:
+    """Give the flag for TF32 in matrix products the value that it has. An evaluation between two runs sets it and puts
+    it back, torch tells a given value from the same one by default, and a kept step would be compiled again for that.
+    """
+    matmul = torch.backends.cuda.matmul
+    given: bool = matmul.allow_tf32
+    matmul.allow_tf32 = given
 
 
 def _room_for_graphs(protocol: ProtocolSpec) -> AbstractContextManager[None]:

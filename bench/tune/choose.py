@@ -29,9 +29,9 @@ def outcome(trial: Trial, run_id: str, record: RunRecord | None) -> Outcome:
     """Read a trial's record. Of the epochs only the last counts: the best one would be chosen for its luck."""
     if record is None:
         return Outcome(trial, run_id, "missing", "", None, None)
-    if record.status != "ok" or not record.epochs:
+    if record.status != "ok" or not record.training.epochs:
         return Outcome(trial, run_id, record.status, record.reason, None, None)
-    measured = inside(record.epochs[-1], "validation")
+    measured = inside(record.training.last, "validation")
     images = number(measured.get("n"))
     return Outcome(trial, run_id, "ok", "", number(measured.get("top1")), None if images is None else int(images))
 

@@ -139,6 +139,7 @@ MISTAKES = [
     (None, "", ["protocol.epoch=3"], "--set: unknown key 'protocol.epoch'; did you mean 'epochs'?"),
     (None, "", ["protocols=short"], "unknown key 'protocols'; did you mean 'protocol'?"),
     (None, "", ["epochs=3"], "--set: unknown key 'epochs'"),
+    (None, "", ["data.decoder=torchvision"], "--set: decoder torchvision needs source: streaming"),
     (None, "", ["protocol.epochs"], "write it as key=value"),
     (None, "", ["method.beta=3"], "no method of this suite has a parameter 'beta'"),
     (None, "", ["protocol.epochs=[1"], "is not a YAML value"),

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from bench.data import arrival
 from bench.data.device_batch import DeviceBatch, augmented, device_batch
 from bench.data.open import open_data
-from bench.data.streaming_worker import training_crop
+from bench.data.streamed_folder import StreamedFolder
+from bench.data.streaming_worker import ImageBatches, Request, training_crop
 from bench.data.training_image import training_image
 from bench.errors import BadInput
 from bench.rng import AUGMENT, stream
@@ -78,6 +79,20 @@ def test_workers_batch_size_and_resume_change_nothing(root: Path, workers: int) 
     resumed = torch.cat([images for images, _ in helped.epoch(0, 4, 5, start_step=3)])
     assert torch.equal(resumed, whole[15:])
     assert not torch.equal(torch.cat([images for images, _ in helped.epoch(0, 5, 5)]), whole)
+
+
+@pytest.mark.parametrize("augment_on", ["workers", "device"])
+def test_random_numbers_follow_the_position_in_the_split(root: Path, augment_on: str) -> None:
+    """What is held out for validation does not matter to them, only where an image stands among those left."""
+    spec = spec_of("streaming", root=root, crop="random_resized", flip=True, augment_on=augment_on)
+    worker = ImageBatches(StreamedFolder(spec).reader("train"), np.array([20, 3, 11]), spec)
+    answer = worker[Request(np.array([2, 0]), 5, 1)]
+    images = augmented(answer.pixels, answer.plan, None, spec) if isinstance(answer, DeviceBatch) else answer
+    assert isinstance(images, torch.Tensor)
+    for made, (place, position) in zip(images, ((11, 2), (20, 0)), strict=True):
+        image = training_image(worker.reader, place, spec)
+        expected = np.asarray(training_crop(image, spec, stream(5, AUGMENT, 1, position)))
+        assert np.array_equal(made.permute(1, 2, 0).numpy(), expected)
 
 
 def test_shards_too(tmp_path: Path) -> None:

@@ -54,6 +54,18 @@ def test_images_are_listed_by_class_and_path(root: Path) -> None:
     assert listing.test.labels.tolist() == [0] * 2 + [1] * 2
 
 
+def test_pictures_that_are_passed_over_are_told(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    describe(spec_of(root=root))
+    (root / "train" / "ant" / "notes.txt").write_text("no picture")
+    assert caplog.messages == []
+    for name in ("a.HEIC", "b.heic", "c.avif"):
+        (root / "train" / "ant" / name).write_bytes(b"")
+    assert describe(spec_of(root=root)).sizes["train"] == 8
+    assert caplog.messages == [
+        f"{root / 'train'}: passed over 1 .avif, 2 .heic; save such pictures as JPEG or PNG if they are to count"
+    ]
+
+
 def test_root_must_be_given_and_exist(tmp_path: Path) -> None:
     assert "data.root is not set" in refusal(None)
     missing = refusal(tmp_path / "nowhere")

@@ -12,13 +12,16 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
 from torch import Tensor
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from bench.data import jpeg
 from bench.data.decode import open_image
-from bench.data.device_batch import augmented, device_batch
+from bench.data.device_batch import DeviceBatch, augmented, device_batch
 from bench.data.jpeg import check_decoder, decode_jpegs
 from bench.data.nvjpeg import NvjpegImages, encoded_batch, nvjpeg_reads
 from bench.data.open import open_data
+from bench.data.streaming import BatchLoader, StreamingTrain
+from bench.data.streaming_worker import ImageBatches
 from bench.data.training_image import training_image
 from bench.errors import BadInput
 from bench.rng import AUGMENT, stream
@@ -157,6 +160,47 @@ def test_batches_equal_those_of_the_workers_up_to_pillows_order_of_passes(crop: 
     assert (made != expected).float().mean() < 0.4
     straight = ~workers.plan.transposed
     assert torch.equal(made[straight], expected[straight])
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_encoded_batches_come_from_worker_processes_and_resume() -> None:
+    files = [*JPEGS.values(), PNG]
+    made = []
+    for workers in (0, 2):
+        spec = spec_of("streaming", workers=workers, **NVJPEG)
+        batches = ImageBatches(Files(files), np.arange(len(files)), spec)
+        loader = BatchLoader(batches, CPU, persistent=True, arrive=NvjpegImages(spec, CPU, Stand()))
+        feed = StreamingTrain(loader, torch.arange(len(files)))
+        made.append(list(feed.epoch(0, 1, 2)))
+        made.append(made[-1][:2] + list(feed.epoch(0, 1, 2, start_step=2)))
+    for others in made[1:]:
+        for (images, labels), (other, other_labels) in zip(made[0], others, strict=True):
+            assert torch.equal(images, other)
+            assert torch.equal(labels, other_labels)
+
+
+def test_loaders_pin_what_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pinning needs an accelerator; here a mark stands for it. Files that nvJPEG reads on the CPU stay as they are."""
+    pinned: set[int] = set()
+
+    def mark(values: Tensor, *_: object) -> Tensor:
+        values = values.clone()
+        pinned.add(id(values))
+        kept.append(values)
+        return values
+
+    kept: list[Tensor] = []
+    monkeypatch.setattr(Tensor, "pin_memory", mark)
+    spec = spec_of("streaming", **{**NVJPEG, "crop": "pad"})
+    images = [open_image(io.BytesIO(PNG), 3)]
+    for batch in (device_batch(images, keys_for(1), spec), encoded_batch(Files([PNG]), [0], keys_for(1), spec)):
+        moved = pin_memory(batch)
+        assert type(moved) is type(batch)
+        tensors = [value for value in vars(moved.plan).values() if isinstance(value, Tensor)]
+        tensors += [*vars(moved.shifts).values(), *([moved.pixels] if isinstance(moved, DeviceBatch) else [])]
+        assert len(tensors) >= 9
+        assert all(id(values) in pinned for values in tensors)
+        assert isinstance(moved, DeviceBatch) or id(moved.encoded) not in pinned
 
 
 def test_refused_files_go_to_the_cpu_and_are_counted(caplog: pytest.LogCaptureFixture) -> None:

@@ -151,7 +151,9 @@ def test_the_tables_that_are_explained_are_those_that_are_printed(tmp_path):
     """Headings and notes of the example stem from this code: the same columns are printed from other records."""
     page = (ROOT / "docs" / "reading-the-tables.md").read_text(encoding="utf-8")
     shown = [
-        block.text for block in fences(page) if block.text.split(" ")[0] in ("ACCURACY", "ROBUSTNESS", "THROUGHPUT")
+        block.text
+        for block in fences(page)
+        if block.text.split(" ")[0] in ("ACCURACY", "ROBUSTNESS", "THROUGHPUT") and "equal-compute" not in block.text
     ]
     for method in ("erm", "alignmix"):
         for seed in range(2):

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bench.page import bounds
 from bench.page.render import json_text, policy
 from tests.browser.example_page import HOSTILE, example_html, example_tables
 
@@ -117,3 +118,29 @@ def test_every_cell_of_the_study_has_its_protocol(read):
     assert "digest of cifar10" in values
     assert "digest of cifar100" in values
     assert "2.6.0" in values
+
+
+def test_a_page_says_what_it_has_no_room_for(tables, html, monkeypatch):
+    rows, runs = len(tables.accuracy.rows), sum(len(row.runs) for cell in tables.study.cells for row in cell.rows)
+    monkeypatch.setattr(bounds, "MOST_RUNS", runs)
+    monkeypatch.setattr(bounds, "MOST_ROWS", rows)
+    assert example_html(tables) == html
+    monkeypatch.setattr(bounds, "MOST_RUNS", runs - 1)
+    fewer_runs = example_html(tables)
+    data = page_data(fewer_runs)
+    assert {(len(row["runs"]), len(row["values"])) for row in data["runs"].values()} == {(0, 0)}
+    assert {row["method"] for row in data["runs"].values()} == {
+        row["method"] for row in page_data(html)["runs"].values()
+    }
+    assert f"there are {runs}, and it holds {runs - 1}" in " ".join(Reader(fewer_runs).texts["li"])
+    monkeypatch.setattr(bounds, "MOST_ROWS", rows - 1)
+    fewer_rows = Reader(example_html(tables))
+    boards = [attributes["id"] for tag, attributes in fewer_rows.elements if attributes.get("class") == "board"]
+    assert "board-leaderboard" in boards
+    assert "board-accuracy" not in boards
+    assert "Not on this page" in " ".join(fewer_rows.texts["li"])
+    assert "Not on this page" not in html
+
+
+def page_data(html):
+    return json.loads(next(text for text in Reader(html).texts["script"] if text.lstrip().startswith("{")))

@@ -10,15 +10,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from scipy import stats
 
 from bench.cli.main import main
 from bench.errors import BadInput
-from bench.records import Store
+from bench.records import RecordWriter, Store
 from bench.report import build_tables, write_tables
 from bench.report.build import DETAIL_NAMES
 from bench.report.latex import escaped
@@ -134,10 +132,17 @@ def test_share_kept_and_alignment_come_from_diagnostics():
     assert board()["digits-5", "erm"]["share_kept"] == ""
 
 
-def test_share_kept_is_the_mean_loss_part_over_all_epochs():
+def test_share_kept_is_the_mean_loss_part_over_all_epochs(tmp_path):
     def share(*parts: dict[str, float], diagnostics: dict[str, float]) -> float | None:
-        run: Any = SimpleNamespace(epochs=[{"parts": one} for one in parts], diagnostics=diagnostics)
-        return run_share(run)
+        store = Store(tmp_path)
+        folder = store.new_attempt("00")
+        with RecordWriter(folder / "train.jsonl") as record:
+            record.append("begin", run_id="00")
+            for epoch, one in enumerate(parts):
+                record.append("epoch", epoch=epoch, parts=one)
+            for name, value in diagnostics.items():
+                record.append("diagnostic", name=name, value=value)
+        return run_share(store.attempts("00")[-1])
 
     both = share({"share_kept": 0.4, "other": 9.0}, {"share_kept": 0.7}, {}, diagnostics={"share_kept": 0.1})
     assert both == pytest.approx(0.55)

@@ -14,7 +14,7 @@ from bench.sweep.devices import plan_workers
 from bench.sweep.executors.handout import Handout
 from bench.sweep.options import Options
 from bench.sweep.tasks import make_task
-from bench.sweep.todo import find_todo
+from bench.sweep.todo import find_todo, read_evals
 
 
 def sweep(tasks: list[dict], speeds: list[float]) -> tuple[int, list[str]]:
@@ -88,7 +88,7 @@ def test_real_tasks_say_which_of_them_share_a_step(compiled, tmp_path, monkeypat
     options = ["seeds=3", "methods=[erm,mixup]", "evals=[]", f"protocol.compile={compiled}"]
     suite, store = load_suite("quickstart", parse_set_options(options)), Store(tmp_path / "records")
     workers = plan_workers("cpu", 2, 1)
-    tasks = [make_task(item, suite, store, workers, Options("cpu")) for item in find_todo(suite, store)]
+    tasks = [make_task(item, read_evals(suite), store, workers, Options("cpu")) for item in find_todo(suite, store)]
     assert len(tasks) == 6
     if compiled == "none":
         assert {task["step"] for task in tasks} == {None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import stat
 from pathlib import Path
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.errors import BadInput
-from bench.records import RecordWriter, Store
+from bench.records import RecordWriter, StorageError, Store
 from bench.run.claim import attempts_of
 from bench.sweep.devices import Workers, limits
 from bench.sweep.executors import slurm as executor_module
@@ -155,7 +156,7 @@ class Plays:
         number = str(len(self.submitted))
         self.submitted.append(run.task["name"])
         part = self.parts.pop(0)
-        if isinstance(part, Refused):
+        if isinstance(part, Refused | OSError):
             raise part
         paths = SimpleNamespace(
             result_pickle=self.folder / f"{number}_result.pkl", stdout=self.folder / f"{number}.out",
@@ -273,6 +274,15 @@ def test_a_queue_that_takes_nothing_is_bad_input_and_later_an_error_of_the_run(p
     assert done(told) == [("a", "error", "sbatch: error: the controller is away")]
 
 
+def test_a_full_disk_is_said_to_be_full(play):
+    told, queue = play(["RUNNING"], OSError(errno.ENOSPC, "No space left on device"), tasks="ab", room=1)
+    queue.room = lambda running: 1
+    with pytest.raises(StorageError, match="No space left on device") as caught:
+        list(told)
+    assert caught.value.full
+    assert queue.cancelled == ["0"]
+
+
 def test_closing_cancels_what_is_under_way_and_takes_the_mark_away(play, tmp_path):
     told, queue = play(OK, ["RUNNING"], ["PENDING"], tasks="abc")
     for event in told:
@@ -282,6 +292,18 @@ def test_closing_cancels_what_is_under_way_and_takes_the_mark_away(play, tmp_pat
     told.close()
     assert queue.cancelled == ["1", "2"]
     assert not list((tmp_path / "logs").glob("shared-*"))
+
+
+def test_a_cancelled_job_that_puts_itself_back_is_cancelled_again(play):
+    told, queue = play(["RUNNING", "PENDING"])
+    next(told)
+    cancelled: list[str] = []
+    queue.cancel = lambda jobs: (
+        cancelled.extend(job.job_id for job in jobs),
+        len(cancelled) > 1 and queue.cancelled.append("0"),
+    )
+    told.close()
+    assert cancelled == ["0", "0"]
 
 
 def test_logs_are_kept_where_something_went_wrong(play, tmp_path):

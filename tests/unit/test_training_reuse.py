@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch._dynamo.utils import counters
 
 from bench.data.open import open_data
+from bench.evals.forward import evaluation_mode
 from bench.run.build import build_method
 from bench.spec import BackboneSpec, DataSpec, Labels, MethodSpec, ProtocolSpec, Spec
 from bench.train.fresh_state import pour
@@ -43,13 +44,16 @@ def train(spec: Spec, splits, steps: StepCache) -> tuple[Training, list[float], 
 
 def test_a_second_seed_compiles_nothing_and_gives_the_digits_of_a_fresh_process():
     """With a decoder, so that the method has weights too; what is kept was trained, evaluated and averaged before."""
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        torch.backends.cuda.matmul.fp32_precision = "none"  # as in a fresh process: nobody has set it
     splits = open_data(DATA, CPU)
     steps = StepCache()
     case = {"implementation": "alignmix", "parameters": {"stage": 1, "decoder": True, "input_share": 0.0,
             "direction": "to_first", "iterations": 5}}  # fmt: skip
     first, _, _, compiled = train(spec_of(1, **case, ema_decay=0.9), splits, steps)
     assert compiled == 1
-    first.step_module.eval()
+    with evaluation_mode(first.backbone, CPU):
+        first.step_module.eval()
     second, losses, state, compiled = train(spec_of(2, **case, learning_rate=0.02), splits, steps)
     assert compiled == 0
     assert second.backbone is first.backbone

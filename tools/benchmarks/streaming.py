@@ -27,7 +27,7 @@ from bench.stats import median
 from tools.benchmark_pil import one_thread, timed
 from tools.interleaved import Row, ratio_row, seconds_in_turns
 
-ROUNDS = 9
+ROUNDS = 7
 SIZE, BATCH = 224, 16
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput
+from bench.records.errors import storage
 from bench.sweep.devices import Workers
 from bench.sweep.executors.api import STOP_SECONDS, Event, Task, last_line
 from bench.sweep.executors.remote import shared_mark
@@ -46,7 +47,8 @@ class SlurmExecutor:
 
     def run(self, tasks: list[Task]) -> Iterator[Event]:
         """Do all tasks; closing the iterator cancels the jobs, which save their state."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with storage("cannot make", self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         waiting, losses = list(tasks), dict.fromkeys((task["name"] for task in tasks), 0)
         jobs: list[_Job] = []
         all_ok = True
@@ -84,16 +86,21 @@ class SlurmExecutor:
                     shutil.rmtree(self._folder, ignore_errors=True)
 
     def _submit(self, tasks: list[Task], jobs: list[_Job], losses: dict[str, int], mark: Path) -> Iterator[Event]:
-        """Hand tasks to the queue; their jobs are added to `jobs`. BadInput where it takes none from the beginning."""
+        """Hand tasks to the queue; their jobs are added to `jobs`. BadInput where it takes none from the beginning.
+
+        StorageError where they cannot be written for it.
+        """
         runs = [
             RunJob(task, self._environment, self._folder / f"{task['name']}.txt", self._timeout, mark, Path.cwd())
             for task in tasks
         ]
         try:
-            submitted = self._queue.submit(runs)
+            with storage("cannot write", self._folder):
+                submitted = self._queue.submit(runs)
         except Refused as error:
             if not jobs and not any(losses.values()):
-                raise BadInput(f"--executor slurm: {error}") from None
+                hint = "; --executor-set gpus=0 asks for no GPU" if "gres" in str(error) else ""
+                raise BadInput(f"--executor slurm: {error}{hint}") from None
             for task in tasks:
                 yield Event("done", task, {"status": "error", "reason": str(error), "seconds": 0.0, "lost": True})
             return
@@ -151,9 +158,12 @@ class SlurmExecutor:
         self._queue.cancel([each.job for each in jobs])
         end = time.monotonic() + STOP_SECONDS
         while time.monotonic() < end:
-            states = self._queue.states([each.job for each in jobs])
-            if states is not None and all(state in ENDED for state in states.values()):
+            states = self._queue.states([each.job for each in jobs]) or {}
+            if states and all(state in ENDED for state in states.values()):
                 return
+            # a job whose time was nearly up may have put itself back just now
+            if back := [each.job for each in jobs if states.get(each.job.job_id) == "PENDING"]:
+                self._queue.cancel(back)
             time.sleep(LOOK_SECONDS)
 
 

@@ -85,7 +85,7 @@ class SlurmQueue:
         """sbatch."""
         try:
             return self._executor.submit_array(runs)
-        except (RuntimeError, OSError) as error:  # what submitit makes of an error of sbatch
+        except RuntimeError as error:  # what submitit makes of an error of sbatch
             lines = [line.removeprefix("sbatch: ") for line in str(error).splitlines() if line.strip()]
             raise Refused(f"sbatch: {'; '.join(lines[:2])}") from None
 

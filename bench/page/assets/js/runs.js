@@ -9,7 +9,7 @@
   const fill = (key, name) => {
     const row = page.data.runs[key];
     const column = page.data.columns[name];
-    if (!row || !column) return false;
+    if (!row || !column || !row.runs.length) return false;
     const source = column.of ?? name;
     const own = row.values[source];
     const base = column.of && row.base ? page.data.runs[row.base] : null;
