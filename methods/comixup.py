@@ -52,9 +52,9 @@ class CoMixup(Method):
     clean 1: those of the official commands. With clean 0 that code's README asks for a smaller alpha.
 
     Differences from the official code, from which all of this is read (the paper's own text could not be checked, so
-    the threshold and the halves are the code's): each output is labelled at the least energy among its `candidates`
-    most promising labels, exactly, for all parts at once on the device, not by alpha-beta swaps in whole numbers for
-    one output after the other on the CPU. Measured against exact optima over all labels the energy is within 1 %
+    the threshold and the halves are the code's): each output is labelled exactly over its `candidates` most promising
+    labels and then block by block over all (`methods/ops/many_labels.py`), for all parts at once on the device, not by
+    alpha-beta swaps in whole numbers on the CPU. Measured against exact optima over all labels the energy is within 1 %
     (tests). That code stops sweeping when a sweep changes nothing; here all sweeps are done. Its CIFAR version takes
     the binary cross entropy of the softmax for mixed images and weighs the clean loss by 2; here both are the
     protocol's loss, summed at equal weight as in its ImageNet version. The clean pass that gives the saliency is not
@@ -94,7 +94,7 @@ class CoMixup(Method):
         alpha: Annotated[float, Gt(0)] = 2.0,
         sweeps: Annotated[int, Ge(1)] = 4,
         clean: Annotated[float, Ge(0)] = 1.0,
-        candidates: Annotated[int, Ge(2), Le(10)] = 8,
+        candidates: Annotated[int, Ge(2), Le(12)] = 8,
     ) -> None:
         super().__init__()
         self.part = part

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from methods.ops.exact_grid import cheapest_labelling
+from methods.ops.many_labels import nearly_cheapest_labelling
 
 HALF_BONUS = 5e-4
 """By how much a half label is cheaper than the mean of its two images."""
@@ -126,17 +126,8 @@ def _with_halves(labels: Labels, blocks: Tensor) -> Labels:
 
 
 def _cheapest(labels: Labels, rules: Rules) -> Tensor:
-    """The two images in each block (P, b, b, 2) of the cheapest labelling.
-
-    With more labels than are compared, those are kept that a block, summed over blocks, would lose least by taking
-    them in place of its cheapest one, no more than beta being lost.
-    """
-    first, second, unary = labels
-    if unary.shape[3] > rules.candidates:
-        near = (unary.amin(3, keepdim=True) + rules.beta - unary).clamp(min=0).sum((1, 2))
-        kept = near.argsort(dim=1, descending=True, stable=True)[:, : rules.candidates]
-        first, second = first.gather(1, kept), second.gather(1, kept)
-        unary = unary.gather(3, kept[:, None, None].expand(-1, *unary.shape[1:3], -1))
-    chosen = cheapest_labelling(unary, rules.beta * label_steps(first, second)).flatten(1)
-    both = torch.stack([first.gather(1, chosen), second.gather(1, chosen)], 2)
-    return both.reshape(*unary.shape[:3], 2)
+    """The two images in each block (P, b, b, 2) of the cheapest labelling."""
+    between = rules.beta * label_steps(labels.first, labels.second)
+    found = nearly_cheapest_labelling(labels.unary, between, rules.candidates)
+    both = torch.stack([image.gather(1, found.flatten(1)) for image in (labels.first, labels.second)], 2)
+    return both.reshape(*found.shape, 2)

@@ -91,6 +91,33 @@ def least_by_integer_program(unary: np.ndarray, between: np.ndarray) -> float:
     return float(found.fun)
 
 
+def slow_many(unary: np.ndarray, between: np.ndarray, candidates: int, near: float) -> np.ndarray:
+    """The best labelling (h, w) by the most promising labels, settled by two turns over the cells."""
+    height, width, count = unary.shape
+    cells = list(itertools.product(range(height), range(width)))
+
+    def beside(r: int, c: int) -> list[tuple[int, int]]:
+        return [cell for cell in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)) if cell in cells]
+
+    promise = np.zeros(count)
+    for cell in cells:
+        paid = np.array(
+            [
+                unary[cell][label] + sum((unary[other] + between[:, label]).min() for other in beside(*cell))
+                for label in range(count)
+            ]
+        )
+        promise += np.maximum(paid.min() + near * between.max() - paid, 0)
+    kept = np.argsort(-promise, kind="stable")[:candidates]
+    labels = kept[least_by_enumeration(unary[..., kept], between[np.ix_(kept, kept)])[1]]
+    for turn in (0, 1):
+        for cell in cells:
+            if sum(cell) % 2 == turn:
+                prices = unary[cell] + sum(between[labels[other]] for other in beside(*cell))
+                labels[cell] = int(np.argmin(prices))
+    return labels
+
+
 def least_of_outputs(cost: np.ndarray, step: float, gamma: float, outputs: int) -> float:
     """The least sum of cost, `step` for neighbours that differ and gamma * o_j . o_j' for j != j' over `outputs` outputs.
 

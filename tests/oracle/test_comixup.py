@@ -19,12 +19,14 @@ from methods import comixup
 from methods.api import BatchShape, Task
 from methods.comixup import CoMixup
 from methods.ops import comix_labels as labels_file
+from methods.ops import many_labels as many_file
 from methods.ops import salient_places as places_file
 from methods.ops.block_mix import mix_blocks
 from methods.ops.comix_labels import Rules, comix_labels, label_steps
 from methods.ops.exact_grid import cheapest_labelling
 from methods.ops.input_saliency import input_saliency
 from methods.ops.keys import Key
+from methods.ops.many_labels import nearly_cheapest_labelling
 from methods.ops.puzzle_energy import block_saliency
 from methods.ops.salient_places import closeness, salient_places
 from tests.oracle.comixup_references import (
@@ -33,6 +35,7 @@ from tests.oracle.comixup_references import (
     least_by_integer_program,
     least_of_outputs,
     slow_closeness,
+    slow_many,
     slow_outputs,
 )
 from tests.oracle.mixing_checks import cross_entropy, normalise, photographs, shape_of
@@ -81,6 +84,21 @@ def test_energy_of_two_labels_is_the_smallest_cut(side: int) -> None:
         return least_by_maximum_flow(cost, edge[1:], edge[:, 1:])
 
     check_least(torch.from_numpy(unary).float(), torch.from_numpy(between).float(), smallest_cut, within=1e-4)
+
+
+def check_many_labels_equal_a_loop() -> None:
+    for seed in range(4):
+        generator = np.random.default_rng(seed)
+        unary = generator.normal(size=(3, 2, 3, 6))
+        between = 0.2 * generator.random((3, 6, 6)) * (1 - np.eye(6))
+        between = between + between.transpose(0, 2, 1)
+        found = nearly_cheapest_labelling(torch.from_numpy(unary), torch.from_numpy(between), 3)
+        for labels, cost, steps in zip(found.numpy(), unary, between, strict=True):
+            np.testing.assert_array_equal(labels, slow_many(cost, steps, 3, 0.7))
+
+
+def test_many_labels_equal_a_loop() -> None:
+    check_many_labels_equal_a_loop()
 
 
 def even_and_spiky(count: int, seed: int) -> Tensor:
@@ -302,6 +320,7 @@ def test_images_that_cannot_be_cut_are_refused() -> None:
 
 
 right_steps, right_mix, right_closeness, right_rules = label_steps, mix_blocks, closeness, Rules
+right_promising, right_around = many_file._most_promising, many_file._around
 right_cheapest, right_same = cheapest_labelling, labels_file.same_images_cost
 
 
@@ -321,8 +340,8 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "closeness ignored": (comixup, "closeness", lambda *args: right_closeness(*args[:2], 0.0)),
     "window of 4 pixels": (places_file, "WINDOW", 4),
     "saliency not normalised": (comixup, "block_saliency", lambda maps, *args: block_saliency(maps, *args) * 2),
-    "labels not optimised": (labels_file, "cheapest_labelling", lambda unary, between: unary.argmin(3)),
-    "grid turned": (labels_file, "cheapest_labelling", lambda *args: right_cheapest(*args).mT),
+    "labels not optimised": (many_file, "cheapest_labelling", lambda unary, between: unary.argmin(3)),
+    "grid turned": (many_file, "cheapest_labelling", lambda *args: right_cheapest(*args).mT),
     "half labels as far as others": (labels_file, "label_steps", lambda *args: right_steps(*args).ceil()),
     "no half labels": (labels_file, "HALVES", ()),
     "half labels too cheap": (labels_file, "HALF_BONUS", 0.05),
@@ -339,6 +358,24 @@ def test_a_fault_in_the_step_is_caught(fault: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(*FAULTS[fault])
     with pytest.raises(AssertionError):
         check_step_equals_a_loop(monkeypatch)
+
+
+MANY_FAULTS = {
+    "least promising labels": (
+        "_most_promising",
+        lambda unary, between, count: right_promising(unary, -between, count),
+    ),
+    "other measure of near": ("NEAR", 5.0),
+    "not settled": ("_settled", lambda labels, *args: labels),
+    "one neighbour forgotten": ("_around", lambda values: right_around(values) - values.roll(1, 2)),
+}
+
+
+@pytest.mark.parametrize("fault", MANY_FAULTS)
+def test_a_fault_in_the_labelling_of_many_is_caught(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many_file, *MANY_FAULTS[fault])
+    with pytest.raises(AssertionError):
+        check_many_labels_equal_a_loop()
 
 
 def test_too_few_candidates_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
