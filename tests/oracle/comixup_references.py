@@ -84,7 +84,7 @@ def least_by_integer_program(unary: np.ndarray, between: np.ndarray) -> float:
     matrix = coo_matrix((values, (rows, columns)), shape=(len(limits), len(costs))).tocsr()
     whole = np.r_[np.ones(size * count), np.zeros(len(costs) - size * count)]
     found = milp(
-        costs, integrality=whole, bounds=Bounds(0, 1), constraints=LinearConstraint(matrix, limits, limits),
+        costs, integrality=whole, bounds=Bounds(0, 1), constraints=LinearConstraint(matrix, limits, limits),  # type: ignore[arg-type]
         options={"mip_rel_gap": 1e-9},
     )  # fmt: skip
     assert found.success, found.message

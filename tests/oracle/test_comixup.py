@@ -54,23 +54,29 @@ def check_least(unary: Tensor, between: Tensor, exact: Callable[..., float], wit
         assert least - within * abs(least) <= reached <= least + within * abs(least)
 
 
-def random_problem(count: int, height: int, width: int, labels: int, strength: float, seed: int) -> list[Tensor]:
+def random_problem(
+    count: int, height: int, width: int, labels: int, strength: float, seed: int
+) -> tuple[Tensor, Tensor]:
     generator = np.random.default_rng(seed)
     unary = generator.normal(size=(count, height, width, labels)) - 2
     between = strength * generator.random((count, labels, labels))
-    return [torch.from_numpy(part).float() for part in (unary, between)]
+    return torch.from_numpy(unary).float(), torch.from_numpy(between).float()
+
+
+def by_enumeration(unary: np.ndarray, between: np.ndarray) -> float:
+    return least_by_enumeration(unary, between)[0]
 
 
 @settings(max_examples=25, deadline=None, database=None, derandomize=True)
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3), st.floats(0, 2), st.integers(0, 10**6))
 def test_labellings_are_the_best_of_all(height: int, width: int, labels: int, strength: float, seed: int) -> None:
     problem = random_problem(2, height, width, labels, strength, seed)
-    check_least(*problem, lambda *arrays: least_by_enumeration(*arrays)[0])
+    check_least(*problem, by_enumeration)
 
 
 @pytest.mark.parametrize(("side", "labels"), [(2, 8), (4, 2)])
 def test_labellings_of_larger_problems_are_the_best_of_all(side: int, labels: int) -> None:
-    check_least(*random_problem(3, side, side, labels, 0.7, side), lambda *arrays: least_by_enumeration(*arrays)[0])
+    check_least(*random_problem(3, side, side, labels, 0.7, side), by_enumeration)
 
 
 @pytest.mark.parametrize("side", [4, 8, 16])
@@ -337,7 +343,7 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "gamma without its factor 2": (comixup, "Rules", changed_rules(gamma=0.5)),
     "no threshold": (comixup, "Rules", changed_rules(threshold=0.0)),
     "prior ignored": (comixup, "SURE", 1e6),
-    "closeness ignored": (comixup, "closeness", lambda *args: right_closeness(*args[:2], 0.0)),
+    "closeness ignored": (comixup, "closeness", lambda places, real, omega: right_closeness(places, real, 0.0)),
     "window of 4 pixels": (places_file, "WINDOW", 4),
     "saliency not normalised": (comixup, "block_saliency", lambda maps, *args: block_saliency(maps, *args) * 2),
     "labels not optimised": (many_file, "cheapest_labelling", lambda unary, between: unary.argmin(3)),
