@@ -8,7 +8,6 @@ Everything is keyed, so that the same code gives the same numbers.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import sys
@@ -29,6 +28,7 @@ from bench.evals.mixed_labels import labelled_step
 from bench.run.build import build_method
 from bench.sources import import_closure
 from bench.spec import BackboneSpec, DataSpec, ProtocolSpec
+from bench.speed.passes import count_all_passes
 from bench.train.criterion import build_criterion
 from methods.api import Batch, BatchShape, Method, Task, guided
 from methods.ops.keys import Key
@@ -109,10 +109,8 @@ def pass_count(method: Method, backbone: TimmBackbone, images: tuple[Tensor, Ten
 
     A method with a history has none in the first of them, and may make up for it there.
     """
-    nets = [backbone, *(module for module in method.modules() if isinstance(module, TimmBackbone))]
     normalise = Normaliser((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    with contextlib.ExitStack() as stack:
-        counts = [stack.enter_context(net.count_passes()) for net in nets]
+    with count_all_passes(backbone, method) as passed:
         for number in range(32):
             draws = method.draw(Key("passes", number), BatchShape(BATCH, 3, RESOLUTION, RESOLUTION, number / 32))
             with torch.no_grad():
@@ -120,7 +118,7 @@ def pass_count(method: Method, backbone: TimmBackbone, images: tuple[Tensor, Ten
             batch = Batch(views, images[1][:BATCH])
             loss = method.loss(backbone, batch, guided(method, backbone, batch, draws))
             method.remember(batch, loss.carry)
-        return round(sum(count.images for count in counts) / (32 * BATCH), 3)
+        return round(passed() / (32 * BATCH), 3)
 
 
 def kept(method: Method, backbone: TimmBackbone, images: tuple[Tensor, Tensor], draws: int) -> list[float]:
