@@ -21,13 +21,15 @@ BOARD = ROOT / "results" / "reference" / "all-methods" / "tables" / "leaderboard
 NOT_MEASURED = "not measured"
 HEAD = """# All methods side by side
 
-Measured, not claimed. `share kept` is the mean weight of an image's own label over many steps on scikit-learn's digits
-(with its standard error). `label test` mixes black with white images and gives the largest distance between an image's
-mean brightness and the weight of the white label: 0 where labels follow the pixels, more where the definition takes
-labels from elsewhere (attention, class activation maps) or mixes more than two images; `-` where nothing is mixed in
-pixel space. `passes` counts images through the network and its copies in one step, as a multiple of the batch.
-`python tools/method_facts.py` measures these three. `time / erm` is the step time as a ratio to plain training with its
-95 % interval, from the records in `results/reference/all-methods`; ratios hold for that machine and network.
+Measured, not claimed. `share kept` is the mean weight of an image's own label in percent, with its standard error:
+over draws alone where the share is a drawn number or the area of a drawn box, over steps on scikit-learn's digits
+where it is the same for all images of a step, else over the images of steps of 16. `label test` mixes black with
+white images and gives the largest distance between an image's mean brightness and the weight of the white label: 0
+where labels follow the pixels, more where the definition takes labels from elsewhere (attention, class activation
+maps) or mixes more than two images; `-` where nothing is mixed in pixel space. `passes` counts images through the
+network and its copies in one step, as a multiple of the batch. `python tools/method_facts.py` measures these three.
+`time / erm` is the step time as a ratio to plain training with its 95 % interval, from the records in
+`results/reference/all-methods`; ratios hold for that machine and network.
 
 """
 
@@ -57,9 +59,11 @@ def measured(facts: dict[str, Any] | None) -> tuple[str, str, str]:
 
 
 def share_text(facts: dict[str, Any]) -> str:
-    """ "50.1 +- 0.2", in percent; "-" for what does not mix."""
+    """ "50.1 +- 0.2 (10,000 draws)", in percent; "-" for what does not mix."""
     share = facts["share_kept"]
-    return "-" if share is None else f"{100 * share['mean']:.1f} +- {100 * share['standard_error']:.1f}"
+    if share is None:
+        return "-"
+    return f"{100 * share['mean']:.1f} +- {100 * share['standard_error']:.1f} ({share['count']:,} {share['of']})"
 
 
 def ratio(row: dict[str, str] | None) -> str:
