@@ -137,7 +137,10 @@ class ExceptionSpec(Section):
 
 
 class ProtocolSpec(Section):
-    """How every method is trained. Learning rates are per batch of `batch_size`; schedules count optimiser steps."""
+    """How every method is trained. Learning rates are per batch of `batch_size`; schedules count optimiser steps.
+
+    Where ranks share a run, `batch_size` is of all of them together and mixing happens inside each rank's part.
+    """
 
     epochs: PositiveInt
     batch_size: PositiveInt
@@ -171,8 +174,10 @@ class ProtocolSpec(Section):
     deterministic: bool = False
     evaluate_every: PositiveInt = 1
     """Epochs between test evaluations; the last epoch is always evaluated."""
-    world_size: Literal[1] = 1
-    """Processes that share a run; one so far."""
+    world_size: PositiveInt = 1
+    """Ranks that share a run: each takes its part of every batch, and gradients are those of the whole batch."""
+    sync_batchnorm: Annotated[bool, Field(json_schema_extra=NEUTRAL)] = False
+    """The backbone's BatchNorms normalise by the images of all ranks, not by each rank's own. Needs GPUs."""
     trained_elsewhere: Annotated[bool, Field(json_schema_extra=NEUTRAL)] = False
     """The network comes from a checkpoint file; the other fields then say nothing about how it was trained."""
     compute_budget: Annotated[str, Field(json_schema_extra=NEUTRAL)] = ""
@@ -184,6 +189,11 @@ class ProtocolSpec(Section):
     def _possible(self) -> ProtocolSpec:
         if self.batch_size % self.accumulation:
             raise ValueError(f"batch_size {self.batch_size} is not a multiple of accumulation {self.accumulation}")
+        if self.world_size > 1 and (images := self.batch_size // self.accumulation) < 2 * self.world_size:
+            what = f"batch_size {self.batch_size}" if self.accumulation == 1 else f"a micro-batch of {images} images"
+            raise ValueError(f"{what} leaves less than 2 images to a rank of world_size {self.world_size}")
+        if self.sync_batchnorm and self.world_size == 1:
+            raise ValueError("sync_batchnorm: true needs world_size above 1")
         if self.rank_weights == "ema" and self.ema_decay == 0:
             raise ValueError("rank_weights: ema needs ema_decay above 0")
         if self.schedule == "step" and not self.milestones:

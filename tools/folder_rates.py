@@ -30,8 +30,8 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--sweeps", type=int, default=0, help="processes that look at all runs again and again")
     options = parser.parse_args()
-    print("| Workers | Sweeps | Runs/s | Lines/s | Claims that another had | Looks at all runs/s |")
-    print("| --- | --- | --- | --- | --- | --- |")
+    print("| Workers | Sweeps | Runs/s | Lines/s | CPU of a run, ms | Claims that another had | Looks at all runs/s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
     for workers in options.workers:
         print(row(options.folder, workers, options.runs, options.epochs, options.sweeps), flush=True)
     return 0
@@ -59,18 +59,17 @@ def row(place: Path, workers: int, runs: int, epochs: int, sweeps: int) -> str:
             process.join()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    done, lost = sum(one[0] for one in found), sum(one[1] for one in found)
+    done, lost, busy = (sum(numbers) for numbers in zip(*found, strict=True))
     assert done == runs, "every run is done once"
-    lines = runs * (epochs + 2)
-    return (
-        f"| {workers} | {sweeps} | {done / seconds:.0f} | {lines / seconds:.0f} | {lost} | {sum(looks) / seconds:.2f} |"
-    )
+    rates = f"{done / seconds:.1f} | {runs * (epochs + 2) / seconds:.0f} | {1000 * busy / done:.2f}"
+    return f"| {workers} | {sweeps} | {rates} | {lost} | {sum(looks) / seconds:.2f} |"
 
 
 def work(folder: Path, names: list[str], epochs: int, begin: object, answers: object) -> None:
-    """Do the runs that nobody else has done; answers with how many, and how often another held the lease."""
+    """Do the runs that nobody else has done; answers with how many, how often others held the lease, CPU seconds."""
     store, done, lost = Store(folder / "records"), 0, 0
     begin.wait()  # type: ignore[attr-defined]
+    started = time.process_time()
     for name in names:
         if store.attempts(name):
             continue
@@ -87,7 +86,7 @@ def work(folder: Path, names: list[str], epochs: int, begin: object, answers: ob
                 record.append("end", status="ok", reason=None, seconds=1.0)
             done += 1
         lease.release()
-    answers.put((done, lost))  # type: ignore[attr-defined]
+    answers.put((done, lost, time.process_time() - started))  # type: ignore[attr-defined]
 
 
 def look(folder: Path, names: list[str], begin: object, stop: object, answers: object) -> None:

@@ -154,14 +154,15 @@ def _become_worker(descriptors: list[int], question: dict[str, Any], checkpoint_
     os.environ.update(question["env"])
     code = 1
     try:
+        import bench.run.training_task as training_task
         import bench.run.worker as worker
 
-        train: Any = worker.train_run
+        train: Any = training_task.train_run
 
         def train_and_save_often(*arguments: Any) -> str:
             return train(*arguments[:7], checkpoint_seconds, *arguments[8:])
 
-        worker.train_run = train_and_save_often
+        training_task.train_run = train_and_save_often
         code = worker.serve()
     except BaseException:
         traceback.print_exc()

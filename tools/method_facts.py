@@ -8,11 +8,8 @@ Everything is keyed, so that the same code gives the same numbers.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import statistics
 import sys
-import time
 from typing import Any
 
 import torch
@@ -25,20 +22,23 @@ from bench.config.folders import ConfigFolders, shipped_configs
 from bench.config.sections import resolve_method
 from bench.data.normalise import Normaliser
 from bench.data.open import open_data
-from bench.evals.mixed_labels import labelled_step
+from bench.evals.mixed_labels import Step, labelled_step
 from bench.run.build import build_method
 from bench.sources import import_closure
 from bench.spec import BackboneSpec, DataSpec, ProtocolSpec
+from bench.speed.passes import count_all_passes
 from bench.train.criterion import build_criterion
-from methods.api import Batch, BatchShape, Method, Task, guided
+from methods.api import Batch, BatchShape, Draws, Method, Task, guided
 from methods.ops.keys import Key
+from tools import share_kept
+from tools.share_kept import Kept
 
 FILE = shipped_configs() / "method-facts.json"
 BACKBONES = ("test_resnet", "test_vit")
-CLASSES, BATCH, RESOLUTION = 10, 16, 64
+CLASSES, BATCH, RESOLUTION = 16, 16, 64
 LABEL_STEPS = 64
-SECONDS = 20.0
-"""Methods that need the network take this long at most for their mean share; the number of draws is recorded."""
+DRAWS = 10_000
+PROGRESS = 0.5
 
 
 def main(arguments: list[str]) -> int:
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     torch.set_num_threads(1)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("names", nargs="*", metavar="NAME")
-    parser.add_argument("--draws", type=int, default=2_000)
+    parser.add_argument("--draws", type=int, default=DRAWS)
     options = parser.parse_args(arguments)
     known: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.is_file() else {}
     images = real_images()
@@ -72,9 +72,7 @@ def measure(name: str, images: tuple[Tensor, Tensor], draws: int) -> dict[str, A
     found: dict[str, Any] = {"source": source(name), "backbone": backbone.model.__class__.__name__, "passes": passes}
     if method.mixes == "nothing":
         return {**found, "share_kept": None, "label_gap": None}
-    shares = kept(method, backbone, images, draws)
-    error = statistics.stdev(shares) / len(shares) ** 0.5
-    share = {"mean": round(statistics.fmean(shares), 4), "standard_error": round(error, 4), "steps": len(shares)}
+    share = kept(method, backbone, images[0], draws).summary()
     gap = label_gap(method, backbone)
     return {**found, "share_kept": share, "label_gap": None if gap is None else round(gap, 4)}
 
@@ -109,10 +107,8 @@ def pass_count(method: Method, backbone: TimmBackbone, images: tuple[Tensor, Ten
 
     A method with a history has none in the first of them, and may make up for it there.
     """
-    nets = [backbone, *(module for module in method.modules() if isinstance(module, TimmBackbone))]
     normalise = Normaliser((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    with contextlib.ExitStack() as stack:
-        counts = [stack.enter_context(net.count_passes()) for net in nets]
+    with count_all_passes(backbone, method) as passed:
         for number in range(32):
             draws = method.draw(Key("passes", number), BatchShape(BATCH, 3, RESOLUTION, RESOLUTION, number / 32))
             with torch.no_grad():
@@ -120,25 +116,22 @@ def pass_count(method: Method, backbone: TimmBackbone, images: tuple[Tensor, Ten
             batch = Batch(views, images[1][:BATCH])
             loss = method.loss(backbone, batch, guided(method, backbone, batch, draws))
             method.remember(batch, loss.carry)
-        return round(sum(count.images for count in counts) / (32 * BATCH), 3)
+        return round(passed() / (32 * BATCH), 3)
 
 
-def kept(method: Method, backbone: TimmBackbone, images: tuple[Tensor, Tensor], draws: int) -> list[float]:
-    """The share kept of each step."""
-    shares: list[float] = []
-    started = time.monotonic()
-    while len(shares) < draws and (len(shares) < 200 or time.monotonic() - started < SECONDS):
-        share = one_step(method, backbone, images, len(shares)).share_kept
-        assert share is not None
-        shares.append(share)
-    return shares
-
-
-def one_step(method: Method, backbone: TimmBackbone, images: tuple[Tensor, Tensor], number: int) -> Any:
-    """One step on a batch that goes round the images."""
-    places = torch.arange(number * BATCH, (number + 1) * BATCH) % len(images[0])
+def kept(method: Method, backbone: TimmBackbone, images: Tensor, draws: int) -> Kept:
+    """The share kept over so many draws, on batches that go round the images, with labels that are all different."""
+    labels, shape = torch.arange(BATCH), BatchShape(BATCH, 3, RESOLUTION, RESOLUTION, PROGRESS)
     normalise = Normaliser((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    return labelled_step(backbone, method, images[0][places], images[1][places], normalise, Key("facts", number))
+
+    def take_step(number: int) -> Step:
+        places = torch.arange(number * BATCH, (number + 1) * BATCH) % len(images)
+        return labelled_step(backbone, method, images[places], labels, normalise, Key("facts", number), PROGRESS)
+
+    def draw(number: int) -> Draws:
+        return method.draw(Key("facts", number), shape)
+
+    return share_kept.measure(take_step, draw, labels, shape, draws)
 
 
 def label_gap(method: Method, backbone: TimmBackbone) -> float | None:

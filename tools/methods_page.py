@@ -17,17 +17,24 @@ from bench.config.folders import shipped_configs
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "methods.md"
 FACTS = shipped_configs() / "method-facts.json"
-BOARD = ROOT / "results" / "reference" / "all-methods" / "tables" / "leaderboard.csv"
+BOARDS = {
+    name: ROOT / "results" / "reference" / name / "tables" / "leaderboard.csv"
+    for name in ("all-methods", "all-methods-vit")
+}
+"""The first one that timed a method counts."""
 NOT_MEASURED = "not measured"
 HEAD = """# All methods side by side
 
-Measured, not claimed. `share kept` is the mean weight of an image's own label over many steps on scikit-learn's digits
-(with its standard error). `label test` mixes black with white images and gives the largest distance between an image's
-mean brightness and the weight of the white label: 0 where labels follow the pixels, more where the definition takes
-labels from elsewhere (attention, class activation maps) or mixes more than two images; `-` where nothing is mixed in
-pixel space. `passes` counts images through the network and its copies in one step, as a multiple of the batch.
-`python tools/method_facts.py` measures these three. `time / erm` is the step time as a ratio to plain training with its
-95 % interval, from the records in `results/reference/all-methods`; ratios hold for that machine and network.
+Measured, not claimed. `share kept` is the mean weight of an image's own label in percent, with its standard error:
+over draws alone where the share is a drawn number or the area of a drawn box, over steps on scikit-learn's digits
+where it is the same for all images of a step, else over the images of steps of 16. `label test` mixes black with
+white images and gives the largest distance between an image's mean brightness and the weight of the white label: 0
+where labels follow the pixels, more where the definition takes labels from elsewhere (attention, class activation
+maps) or mixes more than two images; `-` where nothing is mixed in pixel space. `passes` counts images through the
+network and its copies in one step, as a multiple of the batch. `python tools/method_facts.py` measures these three.
+`time / erm` is the step time as a ratio to plain training with its 95 % interval, from the records in
+`results/reference/all-methods`, or in `results/reference/all-methods-vit` where a network is named; ratios hold for
+that machine and network.
 
 """
 
@@ -57,9 +64,11 @@ def measured(facts: dict[str, Any] | None) -> tuple[str, str, str]:
 
 
 def share_text(facts: dict[str, Any]) -> str:
-    """ "50.1 +- 0.2", in percent; "-" for what does not mix."""
+    """ "50.1 +- 0.2 (10,000 draws)", in percent; "-" for what does not mix."""
     share = facts["share_kept"]
-    return "-" if share is None else f"{100 * share['mean']:.1f} +- {100 * share['standard_error']:.1f}"
+    if share is None:
+        return "-"
+    return f"{100 * share['mean']:.1f} +- {100 * share['standard_error']:.1f} ({share['count']:,} {share['of']})"
 
 
 def ratio(row: dict[str, str] | None) -> str:
@@ -67,7 +76,8 @@ def ratio(row: dict[str, str] | None) -> str:
     if row is None or not row["ratio"]:
         return NOT_MEASURED
     interval = f" [{float(row['ratio_low']):.2f}, {float(row['ratio_high']):.2f}]" if row["ratio_low"] else ""
-    return f"{float(row['ratio']):.2f}{interval}"
+    net = f" ({row['net']})" if row.get("net") else ""
+    return f"{float(row['ratio']):.2f}{interval}{net}"
 
 
 def read_facts() -> dict[str, Any]:
@@ -76,11 +86,15 @@ def read_facts() -> dict[str, Any]:
 
 
 def read_board() -> dict[str, dict[str, str]]:
-    """The leaderboard's rows by method; none where there are no records yet."""
-    if not BOARD.is_file():
-        return {}
-    with BOARD.open(encoding="utf-8", newline="") as file:
-        return {row["method"]: row for row in csv.DictReader(file)}
+    """The leaderboards' rows by method, each from the first board that timed it; none where there are no records yet.
+    "net" tells a row that is not from the first board."""
+    found: dict[str, dict[str, str]] = {}
+    for number, board in enumerate(BOARDS.values()):
+        if board.is_file():
+            with board.open(encoding="utf-8", newline="") as file:
+                rows = [{**row, "net": row["backbone"] if number else ""} for row in csv.DictReader(file)]
+            found |= {row["method"]: row for row in rows if not found.get(row["method"], {}).get("ratio")}
+    return found
 
 
 def unmeasured(facts: dict[str, Any]) -> list[MethodFacts]:

@@ -276,6 +276,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("worker")
     add.set_defaults(module="worker")
+    add = commands.add_parser("rank")
+    add.add_argument("folder", type=Path)
+    add.set_defaults(module="rank")
     return parser
 
 

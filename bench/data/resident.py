@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.data.augment import crop_and_resize, resize, shift_and_flip
 from bench.data.draws import CropDraws, epoch_crops, epoch_order
-from bench.data.feeds import Transform, steps_per_epoch
+from bench.data.feeds import Transform, order_of_rows, steps_per_epoch
 from bench.spec import DataSpec
 
 DEVICE_VALUES = 2**23
@@ -32,13 +32,18 @@ class ResidentTrain:
         """Batches an epoch."""
         return steps_per_epoch(self.size, batch_size)
 
-    def epoch(self, seed: int, epoch: int, batch_size: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of an epoch from a step on."""
-        order = self._moved(epoch_order(seed, epoch, self.size))
+    def epoch(
+        self, seed: int, epoch: int, batch_size: int, start_step: int = 0, rows: np.ndarray | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of an epoch from a step on, or these rows of them."""
+        steps = self.steps(batch_size)
+        order = epoch_order(seed, epoch, self.size)
+        if rows is not None:
+            order, batch_size = order_of_rows(order, batch_size, rows), len(rows)
+        order = self._moved(order)
         draws = epoch_crops(seed, epoch, self.data, self.size)
         flips = self._moved(draws.flips)
         places = self._moved(_places(draws))
-        steps = self.steps(batch_size)
         block = self._block(batch_size)
         for first in range(start_step, steps, block):
             index = order[first * batch_size : min(first + block, steps) * batch_size]
@@ -83,9 +88,12 @@ class ResidentEval:
         self.native: tuple[int, int, int] | None = (channels, height, width)
         self._targets = labels.to(images.device)
 
-    def batches(self, batch_size: int, transform: Transform | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(
+        self, batch_size: int, transform: Transform | None = None, dealt: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels in order."""
-        for start in range(0, self.size, batch_size):
+        first, every = dealt
+        for start in range(first * batch_size, self.size, every * batch_size):
             images = self.images[start : start + batch_size].clone()
             if transform is not None:
                 positions = torch.arange(start, start + len(images), device=images.device)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from bench.data.arrival import arrival, copying
 from bench.data.draws import epoch_order
-from bench.data.feeds import EvalFeed, Transform, steps_per_epoch
+from bench.data.feeds import EvalFeed, Transform, order_of_rows, steps_per_epoch
 from bench.data.listing import Listing, StreamingSource
 from bench.data.prefetch import on_device
 from bench.data.resident import checked
@@ -102,10 +102,14 @@ class StreamingTrain:
         """Batches an epoch."""
         return steps_per_epoch(self.size, batch_size)
 
-    def epoch(self, seed: int, epoch: int, batch_size: int, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of an epoch from a step on."""
+    def epoch(
+        self, seed: int, epoch: int, batch_size: int, start_step: int = 0, rows: np.ndarray | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of an epoch from a step on, or these rows of them."""
         order = epoch_order(seed, epoch, self.size)
         steps = range(start_step, self.steps(batch_size))
+        if rows is not None:
+            order, batch_size = order_of_rows(order, batch_size, rows), len(rows)
         cuts = [order[step * batch_size : (step + 1) * batch_size] for step in steps]
         requests = [Request(positions, seed, epoch) for positions in cuts]
         for positions, images in zip(cuts, self.loader.answers(requests), strict=True):
@@ -120,9 +124,12 @@ class StreamingEval:
         self.size = len(labels)
         self.native: tuple[int, int, int] | None = (data.channels, data.resolution, data.resolution)
 
-    def batches(self, batch_size: int, transform: Transform | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(
+        self, batch_size: int, transform: Transform | None = None, dealt: tuple[int, int] = (0, 1)
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Images and labels in order."""
-        starts = range(0, self.size, batch_size)
+        first, every = dealt
+        starts = range(first * batch_size, self.size, every * batch_size)
         requests = [Request(np.arange(start, min(start + batch_size, self.size))) for start in starts]
         for request, images in zip(requests, self.loader.answers(requests), strict=True):
             positions = torch.from_numpy(request.positions)

@@ -16,6 +16,10 @@ from bench.page.mixture import Mixture, label_words
 
 SIDE_INCHES = 1.45
 UNTOLD = "label not used"
+NO_MIX = 12.0
+"""Levels by which a pixel may miss every mix of two images, for rounding, before it is taken for something else."""
+CLEARLY = 2.0
+"""Levels, on average, by which another partner has to explain a mix better than the usual one."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,10 @@ def draw_gallery(
     """Write a PNG: the first and the second images of the pairs, then a line for each method with the labels under it.
 
     images uint8 (B, C, H, W), labels (B,), partner (B,): positions. Every image of the batch is a
-    column. masks: a further line for each method with the share of the first image at each pixel, estimated from
-    the pixels (grey where the two images are too alike to tell). Methods without a picture are listed below.
+    column. masks: a further line for each method with the share of the first image at each pixel, estimated from the
+    pixels with the partner that the method took (grey where the two images are too alike to tell, and where the pixel
+    is no mix of theirs, as where a partner was moved or shrunk, or noise was added). Methods without a picture are
+    listed below.
     """
     columns = range(len(images))
     shown = [row for row in rows if row.made is not None]
@@ -58,8 +64,9 @@ def draw_gallery(
         line += 1
         if masks:
             for column in columns:
-                share = first_share(row.made.images[column], images[column], images[int(partner[column])])
-                _draw_mask(axes[line][column], share)
+                mixed = row.made.images[column]
+                second = images[partner_of(mixed, images, column, int(partner[column]))]
+                _draw_mask(axes[line][column], first_share(mixed, images[column], second))
             _name(axes[line][0], "share of first")
             line += 1
     absent = [f"{row.name}: {row.reason}" for row in rows if row.made is None]
@@ -71,13 +78,28 @@ def draw_gallery(
     figure.savefig(path, metadata={"Software": None})
 
 
+def partner_of(mixed: Tensor, images: Tensor, first: int, usual: int) -> int:
+    """The position of the image that explains `mixed` (C, H, W) best as a pixel by pixel mix with image `first`: the
+    `usual` one unless another is clearly better. Some methods choose partners themselves."""
+    gaps = [float(_fit(mixed, images[first], image)[1].mean()) for image in images]
+    best = min((place for place in range(len(images)) if place != first), key=gaps.__getitem__)
+    return best if gaps[best] < gaps[usual] - CLEARLY else usual
+
+
 def first_share(mixed: Tensor, first: Tensor, second: Tensor, least: float = 24.0) -> Tensor:
     """The share of `first` in each pixel of `mixed` (H, W) in [0, 1], least squares over channels; NaN where the two
-    images differ by less than `least` of 255. All uint8 (C, H, W)."""
-    span = first.float() - second.float()
-    length = span.square().sum(0)
-    share = ((mixed.float() - second.float()) * span).sum(0) / length.clamp_min(1)
-    return torch.where(length.sqrt() < least, torch.nan, share.clamp(0, 1))
+    images differ by less than `least` of 255, and where the pixel is no mix of theirs. All uint8 (C, H, W)."""
+    share, gap = _fit(mixed, first, second)
+    alike = (first.float() - second.float()).square().sum(0).sqrt() < least
+    return torch.where(alike | (gap > NO_MIX), torch.nan, share)
+
+
+def _fit(mixed: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares (H, W) of the best mix of two images, and how far from it each pixel is, in levels."""
+    mixed, first, second = mixed.float(), first.float(), second.float()
+    span = first - second
+    share = (((mixed - second) * span).sum(0) / span.square().sum(0).clamp_min(1)).clamp(0, 1)
+    return share, (mixed - second - share * span).abs().amax(0)
 
 
 def _draw(axis: Any, image: Tensor, words: str) -> None:

@@ -16,6 +16,8 @@ from bench.page.mixture import chosen_images, mixture, partners
 from bench.run.build import build_method, evaluation_method, splits_for
 from bench.spec import Spec
 
+UNSEEN = "no picture is mixed from these in a first step: it mixes inside the network, or with earlier batches"
+
 
 def draw_method_gallery(path: Path, specs: Mapping[str, Spec], images: int, masks: bool) -> None:
     """Write a PNG with a line for each spec by its name. All specs have the same data and backbone.
@@ -48,4 +50,4 @@ def _row(name: str, spec: Spec, splits: Splits, images: Tensor, labels: Tensor) 
     if method is None or reason:
         return GalleryRow(name, None, reason or "")
     made = mixture(backbone, method, images, labels, Normaliser(data.mean, data.std))
-    return GalleryRow(name, made, "" if made else "gives the network unmixed images: it mixes inside the network")
+    return GalleryRow(name, made, "" if made else UNSEEN)

@@ -15,16 +15,18 @@ from bench.backbones.stages import StageRefused
 from bench.data.open import Splits
 from bench.env import provenance
 from bench.evals.api import Context
-from bench.evals.forward import predictions
 from bench.records import CHECKPOINT_FILE, SCHEMA, TRAIN_FILE, RecordWriter, read_record
 from bench.records.training_summary import epochs_of
 from bench.rng import stream
 from bench.run.best import BestWeights
 from bench.run.finished import save_method, save_predictions, save_weights
 from bench.run.memory import out_of_memory
+from bench.run.shared import NoRecord, shared_predictions
 from bench.spec import Spec
 from bench.train.accuracy import Accuracy, measure_accuracy
 from bench.train.checkpoint import load_checkpoint, save_checkpoint
+from bench.train.collective import decided, wait_for_all
+from bench.train.ranks import Ranks
 from bench.train.reuse import StepCache
 from bench.train.settings import library_settings
 from bench.train.training import Diverged, Skipped, Training
@@ -42,23 +44,27 @@ class Stopped(Exception):
 def train_run(
     spec: Spec, method: Method, splits: Splits, folder: Path, device: torch.device, source_digest: str,
     planned: list[int], checkpoint_seconds: float, report: Report, stopping: Callable[[], bool],
-    steps: StepCache | None = None,
+    steps: StepCache | None = None, ranks: Ranks | None = None,
 ) -> str:  # fmt: skip
     """Train to the end and return the status ("ok", "diverged", "oom", "skipped"); the record tells all of it.
 
     Continues from the attempt's checkpoint where it has one. report gets {"units": epochs done} as training goes on.
     stopping is asked after every step; Stopped is raised once the state is saved. planned: the seeds of this arm.
-    steps: where a compiled step is kept for the next run.
+    steps: where a compiled step is kept for the next run. ranks: those that this process is, by default all. Where
+    several processes share the run, all call this; the first one alone writes, and is asked whether to stop.
     """
     started = time.monotonic()
-    _remove_leftovers(folder)
+    ranks = ranks or Ranks(spec.effective_protocol.world_size)
+    if ranks.first:
+        _remove_leftovers(folder)
     earlier = read_record(folder / TRAIN_FILE).lines
     checkpoint, lost = _usable_checkpoint(folder, earlier)
-    if lost:
+    wait_for_all(ranks)  # nobody writes before everybody has read
+    if lost and ranks.first:
         print(f"{folder}: {lost}; training starts again from the first epoch", file=sys.stderr)
     with library_settings(spec.effective_protocol):
-        training, status, reason = _prepare(spec, method, splits, device, steps)
-        with RecordWriter(folder / TRAIN_FILE) as record:
+        training, status, reason = _prepare(spec, method, splits, device, steps, ranks)
+        with RecordWriter(folder / TRAIN_FILE) if ranks.first else NoRecord() as record:
             record.append(
                 "resume" if earlier else "begin",
                 schema=SCHEMA,
@@ -71,12 +77,15 @@ def train_run(
                 epoch=0 if checkpoint is None else checkpoint["epoch"],
                 time=time.time(),
                 **({"restarted": lost} if lost else {}),
+                **({"processes": ranks.processes} if ranks.world_size > 1 else {}),
             )
             if training is not None:
                 if checkpoint is not None:
                     training.load_state_dict(checkpoint)
                 saver = _Saver(folder / CHECKPOINT_FILE, training, checkpoint_seconds, stopping)
-                best = BestWeights(record, folder, earlier if checkpoint else []) if _keeps_best(splits) else None
+                best = None
+                if isinstance(record, RecordWriter) and _keeps_best(splits):
+                    best = BestWeights(record, folder, earlier if checkpoint else [])
                 try:
                     _train(training, splits, saver, record, report, best)
                     _finish(spec, training, splits, folder, device, record)
@@ -86,25 +95,25 @@ def train_run(
                     status, reason = "diverged", str(error)
                 except (RuntimeError, MemoryError) as error:
                     reason = out_of_memory(error)
-                    if reason is None:
+                    if reason is None or not ranks.first:  # only the first can tell the record
                         raise
                     status = "oom"
             record.append("end", status=status, reason=reason, seconds=time.monotonic() - started)
-    if status != "oom":
+    if status != "oom" and ranks.first:
         (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
     return status
 
 
 def _prepare(
-    spec: Spec, method: Method, splits: Splits, device: torch.device, steps: StepCache | None
+    spec: Spec, method: Method, splits: Splits, device: torch.device, steps: StepCache | None, ranks: Ranks
 ) -> tuple[Training | None, str, str | None]:
     """Build everything before the record begins, so that what a user got wrong leaves no record."""
     try:
-        return Training(spec, method, splits, device, steps), "ok", None
+        return Training(spec, method, splits, device, steps, ranks), "ok", None
     except (Skipped, StageRefused) as error:
         return None, "skipped", str(error)
     except (RuntimeError, MemoryError) as error:
-        if (reason := out_of_memory(error)) is None:
+        if (reason := out_of_memory(error)) is None or not ranks.first:
             raise
         return None, "oom", reason
 
@@ -141,16 +150,20 @@ class _Saver:
         self._saved = time.monotonic()
 
     def __call__(self) -> None:
-        stop = self._stopping()
-        if stop or time.monotonic() - self._saved > self._seconds:
-            save_checkpoint(self._path, self._training.state_dict())
+        ranks = self._training.ranks
+        stop, due = decided(ranks, self._stopping(), time.monotonic() - self._saved > self._seconds)
+        if stop or due:
+            state = self._training.state_dict()
+            if ranks.first:
+                save_checkpoint(self._path, state)
             self._saved = time.monotonic()
         if stop:
             raise Stopped
 
 
 def _train(
-    training: Training, splits: Splits, saver: _Saver, record: RecordWriter, report: Report, best: BestWeights | None
+    training: Training, splits: Splits, saver: _Saver, record: RecordWriter | NoRecord, report: Report,
+    best: BestWeights | None,
 ) -> None:  # fmt: skip
     protocol = training.protocol
     measured: dict[str, Accuracy] = {}
@@ -160,7 +173,7 @@ def _train(
         seconds = time.monotonic() - started
         due = training.epoch % protocol.evaluate_every == 0 or training.epoch == protocol.epochs
         measured = {
-            name: measure_accuracy(training.ranked, training.normalise, feed)
+            name: measure_accuracy(training.ranked, training.normalise, feed, training.ranks)
             for name, feed in (splits.evaluation.items() if due else ())
             if name != "held_out"
         }
@@ -177,22 +190,25 @@ def _train(
         if best is not None and due:
             ranked: Any = training.ranked
             best.offer(ranked.model, training.epoch, measured["validation"])
-        report({"units": training.epoch})
+        if training.ranks.first:
+            report({"units": training.epoch})
     for name, accuracy in measured.items():
         if not math.isfinite(accuracy["nll"]):
             raise Diverged(f"the loss on the {name} split is not finite after the last epoch")
 
 
 def _finish(
-    spec: Spec, training: Training, splits: Splits, folder: Path, device: torch.device, record: RecordWriter
+    spec: Spec, training: Training, splits: Splits, folder: Path, device: torch.device, record: RecordWriter | NoRecord
 ) -> None:
     if "test" not in splits.evaluation:  # a trial of a tuning: its numbers are all that is wanted of it
         return
     ranked: Any = training.ranked
+    context = Context(ranked, training.normalise, splits.evaluation, splits.facts.num_classes, device, spec.seed)
+    predicted = shared_predictions(context, training.ranks)
+    if isinstance(record, NoRecord):
+        return
     save_weights(record, folder, ranked.model)
     save_method(record, folder, training.method)
-    context = Context(ranked, training.normalise, splits.evaluation, splits.facts.num_classes, device, spec.seed)
-    predicted = predictions(context)
     save_predictions(record, folder, predicted.top1(), predicted.labels.numpy(), predicted.logits.numpy())
     images, labels = next(splits.evaluation["test"].batches(DIAGNOSTIC_IMAGES))
     ranked.eval()

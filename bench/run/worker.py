@@ -17,7 +17,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +32,12 @@ from bench.records.errors import storage
 from bench.run.build import build_method, pick_device, splits_for
 from bench.run.claim import ELSEWHERE, LOST, Claim, Elsewhere, finished_evaluation
 from bench.run.evaluation import evaluate_arm
-from bench.run.execute import Stopped, train_run
+from bench.run.execute import Stopped
 from bench.run.finished import load_trained, trained_method
+from bench.run.group import train_in_group
 from bench.run.memory import out_of_memory
-from bench.run.memory_share import limit_memory
 from bench.run.stop_signals import STOP_SIGNALS
+from bench.run.training_task import prepared_splits, train_task
 from bench.spec import Spec
 from bench.speed.session import time_methods
 from bench.train.reuse import StepCache
@@ -137,23 +137,18 @@ class Worker:
         spec = Spec.model_validate(task["spec"], strict=False)
         folder = Path(task["folder"])
         device = pick_device(task["device"])
-        limit_memory(device)
-        torch.set_num_threads(task["threads"])
-        splits = splits_for(spec.data.model_dump_json(), str(device))
-        if task.get("trial"):
-            kept = {name: feed for name, feed in splits.evaluation.items() if name == "validation"}
-            splits = replace(splits, evaluation=kept)
 
         def report(event: dict[str, Any]) -> None:
             self.send({"event": "progress", **event})
 
         if task["train"]:
-            status = train_run(
-                spec, build_method(spec.method), splits, folder, device, task["source_digest"], task["planned"],
-                task["checkpoint_seconds"], report, self.stopping, self.steps,
-            )  # fmt: skip
+            if task["processes"] > 1:
+                status, reason = train_in_group(task, report, self.stopping)
+            else:
+                status, reason = train_task(task, device, report, self.stopping, self.steps), None
             if status != "ok":
-                return status, None
+                return status, reason
+        splits = prepared_splits(task, spec, device)
         failures: list[str] = []
         refusals: list[str] = []
         for count, arm in enumerate(task["evals"]):

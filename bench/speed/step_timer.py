@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.data.open import Splits
 from bench.spec import Spec
 from bench.speed.branches import find_branches, quotas
+from bench.speed.passes import count_all_passes
 from bench.train.training import STEPS_DRAWN_AHEAD, Training
 from methods.api import Method
 
@@ -104,13 +105,14 @@ class StepTimer:
             self.held = torch.cuda.memory_allocated(self.device) - self.before
 
     def passes_per_step(self) -> float:
-        """Images sent through the backbone in one eager step, as a multiple of the batch, over all branches."""
+        """Images sent through the network and the method's copies of it in one eager step, as a multiple of the batch,
+        over all branches."""
         found: dict[str, float] = {}
         with self.eager():
             for name in self.shares:
-                with self.training.backbone.count_passes() as counter:
+                with count_all_passes(self.training.backbone, self.training.method) as passed:
                     images = self.take(name, 1)
-                    found[name] = counter.images / images
+                    found[name] = passed() / images
         return self.expected(found)
 
     def peak_memory(self) -> int | None:

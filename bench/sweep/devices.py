@@ -63,6 +63,27 @@ def plan_workers(device: str, workers: int | None, threads: int | None) -> Worke
     return Workers([limits(each)] * count, device, each, "cuda" if on_gpu else "cpu")
 
 
+def shared_by(environments: list[dict[str, str]], processes: int) -> list[dict[str, str]]:
+    """The environments of workers whose runs are shared by so many processes each: as many GPUs are joined to one.
+
+    On a CPU processes count as workers; there is always room for one run. BadInput where there are fewer GPUs.
+    """
+    if processes == 1:
+        return environments
+    count = max(1, len(environments) // processes)
+    gpus = list(dict.fromkeys(one["CUDA_VISIBLE_DEVICES"] for one in environments if "CUDA_VISIBLE_DEVICES" in one))
+    if not gpus:
+        return environments[:count]
+    if len(gpus) < processes:
+        raise BadInput(
+            f"protocol.world_size: {processes} processes need a GPU each, and there are {len(gpus)}; "
+            f"--executor-set processes={len(gpus)} lets each take several ranks in turn"
+        )
+    plain = {name: value for name, value in environments[0].items() if name != MEMORY_FRACTION}
+    joined = [",".join(gpus[first : first + processes]) for first in range(0, len(gpus), processes)]
+    return [{**plain, "CUDA_VISIBLE_DEVICES": names} for names in joined if names.count(",") == processes - 1]
+
+
 def visible_gpus() -> list[str]:
     """Indices or UUIDs of the GPUs that this process may use."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -51,11 +52,14 @@ def time_cells(suite: Suite, store: Store, settings: SpeedSettings, options: Opt
 
 
 def planned_cells(suite: Suite, store: Store) -> dict[str, list[Todo]]:
-    """By cell the suite's methods, each with its first seed."""
+    """By cell the suite's methods, each with its first seed; without cells whose runs several ranks share."""
     todo = find_todo(suite, store)
     cells: dict[str, list[Todo]] = defaultdict(list)
+    shared = [item for item in todo if item.spec.effective_protocol.world_size > 1]
+    if shared:
+        print("step times are taken of runs of one rank only, so not of protocol.world_size above 1", file=sys.stderr)
     for item in todo:
-        if item.spec.seed == todo[0].spec.seed:
+        if item.spec.seed == todo[0].spec.seed and item not in shared:
             cells[item.spec.cell].append(item)
     return dict(cells)
 

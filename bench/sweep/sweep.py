@@ -119,6 +119,9 @@ def _say_plan(suite: Suite, todo: list[Todo], waiting: list[Todo], workers: Work
     if waiting and isinstance(options.executor, LocalSettings):
         count = min(len(workers.environments), len(waiting))
         progress.say(f"Starting {count} worker(s) with {workers.threads} thread(s) each on {workers.device}.")
+        sizes = {item.spec.effective_protocol.world_size for item in waiting}
+        if max(sizes) > 1:
+            progress.say(f"  {options.executor.processes or max(sizes)} processes share a run of several ranks")
         if workers.sharing:
             progress.say(f"  {workers.sharing}")
 

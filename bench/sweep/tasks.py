@@ -36,6 +36,7 @@ def make_task(
     evals = evaluations_todo(free, folder, {}, store.summaries) if training else item.evals
     if expired is not None and not training:
         evals = [_begun_anew(each, folder) for each in evals]
+    world_size = item.spec.effective_protocol.world_size
     return {
         "task": "run",
         "name": item.spec.run_id,
@@ -43,6 +44,9 @@ def make_task(
         "folder": str(folder),
         "device": workers.device,
         "threads": workers.threads,
+        "world_size": world_size,
+        "processes": min(world_size, options.executor.processes or world_size) if training else 1,
+        "restarts": options.executor.restarts,
         "train": training,
         "trial": options.trial,
         "source_digest": item.source_digest,

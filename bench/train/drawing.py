@@ -7,11 +7,12 @@ from collections.abc import Iterable
 import torch
 
 from bench.rng import METHOD, stream
+from bench.train.rank_key import RankKey
 from bench.train.transfer import move_draws
 from methods.api import BatchShape, Draws, Method
 
-Place = tuple[int, int, int]
-"""Epoch, step and micro-batch, from 0."""
+Place = tuple[int, ...]
+"""Epoch, step and micro-batch, from 0; and the rank where several share the run."""
 Shape = tuple[int, int, int, int]
 """(B, C, H, W) of a micro-batch."""
 
@@ -36,6 +37,9 @@ class Drawing:
         return move_draws([self._draw(place, shape)], self._device)[0] if prepared is None else prepared
 
     def _draw(self, place: Place, shape: Shape) -> Draws:
-        epoch, step, _ = place
+        epoch, step, micro, *rank = place
         progress = (epoch + step / self._steps_per_epoch) / self._epochs
-        return self._method.draw(stream(self._seed, METHOD, *place), BatchShape(*shape, progress))
+        key = stream(self._seed, METHOD, epoch, step, micro)
+        if rank:
+            key = RankKey(*key.path, rank=rank[0])
+        return self._method.draw(key, BatchShape(*shape, progress))

@@ -59,7 +59,7 @@ STATES = [
 
 def commands() -> list[str]:
     actions = [action for action in build_parser()._actions if hasattr(action, "choices") and action.dest == "command"]
-    return [name for name in actions[0].choices if name != "worker"]  # type: ignore[union-attr]
+    return [name for name in actions[0].choices if name not in ("worker", "rank")]  # type: ignore[union-attr]
 
 
 def code_of(*arguments: str) -> int:

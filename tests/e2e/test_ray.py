@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bench.records import Store
+from bench.records import Store, read_record
 from bench.records.lease import holder
 
 ray_cluster = pytest.importorskip("ray.cluster_utils", reason="the extra ray is not installed")
@@ -56,7 +56,7 @@ def test_a_lost_node_costs_no_run(mixbench):
     for record in found:
         endings = [attempt.status for attempt in store.attempts(record.run_id)]
         assert endings.count("ok") == 1
-        assert [line["kind"] for line in record._lines].count("end") == 1
+        assert [line["kind"] for line in read_record(record.folder / "train.jsonl").lines].count("end") == 1
     assert held(mixbench) == set()
     local = mixbench(*RUNS, "--results", "alone")
     assert local.returncode == 0, local.stderr

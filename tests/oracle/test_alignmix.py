@@ -103,24 +103,14 @@ def test_the_control_is_alignment_with_the_identity(branch: str, monkeypatch: py
     assert torch.equal(method.loss(backbone, data, drawn).total, control)
 
 
-@pytest.mark.parametrize("branch", [INPUT, *DIRECTIONS])
-@pytest.mark.parametrize("aligned", [True, False])
-def test_one_pass_and_the_plans_of_one_direction_a_step(
-    branch: str, aligned: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A problem an image, and one map carried over; none for the control and where pixels are mixed."""
+@pytest.mark.parametrize("branch", DIRECTIONS)
+def test_one_pass_and_one_plan_a_step(branch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, calls = TinyBackbone(), []
-    backbone.early.register_forward_hook(lambda module, inputs, output: calls.append(("images", len(output))))
-    originals = {name: getattr(alignmix, name) for name in ("sinkhorn", "carry_to_first", "carry_to_second")}
-    for name, original in originals.items():
-        monkeypatch.setattr(
-            alignmix,
-            name,
-            lambda *given, name=name, original=original: calls.append((name, len(given[0]))) or original(*given),
-        )
-    ready(decoder=True, aligned=aligned).loss(backbone, batch(), draws(branch))
-    plans = [("sinkhorn", 6), (f"carry_{branch}", 6)] if aligned and branch != INPUT else []
-    assert calls == [("images", 6), *plans]
+    backbone.early.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
+    original = AlignMix.assignment
+    monkeypatch.setattr(AlignMix, "assignment", lambda *given: calls.append("plan") or original(*given))
+    ready(decoder=True).loss(backbone, batch(), draws(branch))
+    assert calls == [6, "plan"]
 
 
 @pytest.mark.parametrize("branch", DIRECTIONS)

@@ -135,7 +135,7 @@ MISTAKES = [
     ("suite/s.yaml", SUITE.replace("protocol: short", "protocol: [short, short]"), [], "erm: the same experiment is planned twice"),
     ("protocol/short.yaml", FILES["protocol/short.yaml"] + "exceptions:\n  - {method: mixup, set: {epochs: -1}, reason: r}\n", [], "short.yaml:4: 'protocol.exceptions.epochs' must be greater than or equal to 1, not -1"),
     ("protocol/short.yaml", FILES["protocol/short.yaml"] + "exceptions:\n  - {method: mixpu, set: {epochs: 3}, reason: r}\n", [], "unknown implementation 'mixpu'; did you mean 'mixup'?"),
-    ("protocol/short.yaml", FILES["protocol/short.yaml"] + "world_size: 4\n", [], "'protocol.world_size' must be 1, not 4"),
+    ("protocol/short.yaml", FILES["protocol/short.yaml"] + "world_size: 0\n", [], "'protocol.world_size' must be greater than or equal to 1, not 0"),
     (None, "", ["protocol.epoch=3"], "--set: unknown key 'protocol.epoch'; did you mean 'epochs'?"),
     (None, "", ["protocols=short"], "unknown key 'protocols'; did you mean 'protocol'?"),
     (None, "", ["epochs=3"], "--set: unknown key 'epochs'"),

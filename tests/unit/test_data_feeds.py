@@ -79,6 +79,29 @@ def test_a_resumed_epoch_continues_exactly(changes: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("changes", CHANGES)
+def test_rows_of_batches_are_what_the_whole_batches_have_there(changes: dict[str, object]) -> None:
+    feed, rows = train_feed(**changes), np.array([3, 0])
+    for size in (4, 50):
+        whole, some = list(feed.epoch(3, 5, size)), list(feed.epoch(3, 5, size, rows=rows))
+        for (images, labels), (other_images, other_labels) in zip(whole, some, strict=True):
+            assert torch.equal(images[rows], other_images)
+            assert torch.equal(labels[rows], other_labels)
+    later = list(feed.epoch(3, 5, 4, start_step=3, rows=rows))
+    assert torch.equal(torch.cat([labels for _, labels in later]), torch.cat([
+        labels[rows] for _, labels in list(feed.epoch(3, 5, 4))[3:]
+    ]))  # fmt: skip
+
+
+def test_dealt_batches_are_every_image_once() -> None:
+    feed = evaluation_feed()
+    whole = [labels.tolist() for _, labels in feed.batches(2)]
+    for processes in (2, 3, 20):
+        dealt = [[labels.tolist() for _, labels in feed.batches(2, None, (p, processes))] for p in range(processes)]
+        assert [dealt[number % processes][number // processes] for number in range(len(whole))] == whole
+        assert sum(map(len, dealt)) == len(whole)
+
+
+@pytest.mark.parametrize("changes", CHANGES)
 def test_batches_are_uint8_of_the_resolution_and_change_with_the_epoch(changes: dict[str, object]) -> None:
     feed = train_feed(**changes)
     side = int(str(changes.get("resolution", 8)))

@@ -65,6 +65,9 @@ def test_workers_epochs_and_resume(root: Path) -> None:
     assert len(everything[0]) == 10
     evaluation = [list(splits.evaluation["test"].batches(4)) for splits in (alone, helped)]
     assert same(*evaluation)
+    assert same(list(alone.evaluation["test"].batches(4, None, (1, 2))), evaluation[0][1:])
+    rows = np.array([2, 0])
+    assert same(list(alone.train.epoch(0, 0, 3, 1, rows)), [(x[rows], y[rows]) for x, y in first[1:]])
     assert [len(images) for images, _ in evaluation[0]] == [4, 2]
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from bench.cli.main import main
-from bench.page.gallery_figure import GalleryRow, draw_gallery, first_share
+from bench.page.gallery_figure import GalleryRow, draw_gallery, first_share, partner_of
 from bench.page.mixture import Mixture, label_words, partners
 from methods.api import Draws
 
@@ -32,6 +32,23 @@ def test_first_share_finds_the_weight_and_tells_where_it_cannot():
     assert share[1:].sub(0.3).abs().max() < 0.01
     assert first_share(first, first, second)[2, 2] == 1
     assert first_share(second, first, second)[2, 2] == 0
+
+
+def test_no_share_is_told_where_a_pixel_is_no_mix_of_the_two():
+    first, second = torch.full((3, 4, 4), 20, dtype=torch.uint8), torch.full((3, 4, 4), 220, dtype=torch.uint8)
+    mixed = (0.4 * first.float() + 0.6 * second.float()).round().to(torch.uint8)
+    mixed[0, 1, 2] += 60
+    share = first_share(mixed, first, second)
+    assert torch.isnan(share).nonzero().tolist() == [[1, 2]]
+    assert share[0].sub(0.4).abs().max() < 0.01
+
+
+def test_the_mask_is_that_of_the_partner_that_was_taken():
+    images = torch.randint(0, 256, (5, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    for taken in (1, 3):
+        mixed = (0.5 * images[0].float() + 0.5 * images[taken].float()).round().to(torch.uint8)
+        assert partner_of(mixed, images, first=0, usual=1) == taken
+    assert partner_of(images[0], images, first=0, usual=1) == 1
 
 
 def test_the_picture_has_a_line_for_each_method_and_one_more_for_its_mask(tmp_path):

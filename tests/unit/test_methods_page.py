@@ -36,13 +36,17 @@ def test_what_was_not_measured_says_so():
     assert measured(None) == (NOT_MEASURED,) * 3
     assert ratio(None) == NOT_MEASURED
     assert ratio({"ratio": "1.5", "ratio_low": "", "ratio_high": ""}) == "1.50"
-    facts = {"share_kept": {"mean": 0.5, "standard_error": 0.01}, "label_gap": None, "passes": 2.0}
-    assert measured(facts) == ("50.0 +- 1.0", "-", "2")
+    facts = {
+        "share_kept": {"mean": 0.5, "standard_error": 0.01, "count": 10000, "of": "draws"},
+        "label_gap": None,
+        "passes": 2.0,
+    }
+    assert measured(facts) == ("50.0 +- 1.0 (10,000 draws)", "-", "2")
 
 
 def test_measured_numbers_are_those_of_the_definition(mixup_on_a_small_net):
     method, backbone, images = mixup_on_a_small_net
-    shares = kept(method, backbone, images, 200)
+    shares = kept(method, backbone, images[0], 200).shares
     assert len(shares) == 200
     assert abs(sum(shares) / 200 - 0.5) < 4 * (1 / 12 / 200) ** 0.5
     gap = label_gap(method, backbone)

@@ -156,6 +156,11 @@ def test_passes_are_counted(session):
     assert passes == {"erm": 1.0, "mixup": 1.0, "augmix": 3.0, "alignmix": None, "erm (again)": 1.0}
 
 
+def test_passes_of_a_teacher_are_counted_too():
+    """AutoMix: the trained network sees the images and their mix, the teacher the images and another mix."""
+    assert timer_of(spec_of("automix", stage=1)).passes_per_step() == 4.0
+
+
 def test_branches_and_their_shares_are_those_of_the_runs_own_draws(branched):
     training = branched.training
     shape = next(training.batches(0))[0][0]

@@ -9,7 +9,7 @@ import pytest
 
 from bench.errors import BadInput
 from bench.run.memory_share import MEMORY_FRACTION
-from bench.sweep.devices import SHARED_MEMORY, mps_runs, plan_workers
+from bench.sweep.devices import SHARED_MEMORY, mps_runs, plan_workers, shared_by
 from bench.sweep.executors.choose import make_executor, planned_workers
 from bench.sweep.executors.local import LocalExecutor
 from bench.sweep.executors.settings import LocalSettings, RaySettings, read_settings
@@ -66,6 +66,23 @@ def test_workers_that_share_a_gpu_share_its_memory(monkeypatch):
         assert found == [pytest.approx(share, abs=1e-4)] * len(found)
         assert sum(found) < 1
     assert "up to 3 workers share a GPU" in shared.sharing
+
+
+def test_runs_that_processes_share_take_that_many_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7,8,9,1")
+    each = plan_workers("auto", None, None).environments
+    assert shared_by(each, 1) == each
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in shared_by(each, 2)] == ["4,7", "8,9"]
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in shared_by(each, 5)] == ["4,7,8,9,1"]
+    crowded = shared_by(plan_workers("auto", 10, None).environments, 2)
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in crowded] == ["4,7", "8,9"]
+    assert not any(MEMORY_FRACTION in one for one in crowded)
+    with pytest.raises(
+        BadInput, match=r"protocol\.world_size: 6 processes need a GPU each, and there are 5; .*processes=5"
+    ):
+        shared_by(each, 6)
+    cores = plan_workers("cpu", 5, None).environments
+    assert (len(shared_by(cores, 2)), len(shared_by(cores, 8))) == (2, 1)
 
 
 def test_mps_is_seen_by_its_control_pipe(monkeypatch, tmp_path: Path):

@@ -94,10 +94,11 @@ def test_the_key_holds_all_that_a_step_is_made_of():
     changes = {
         "batch_size": 20, "loss": "binary_cross_entropy", "label_smoothing": 0.1, "accumulation": 2,
         "precision": "bf16", "channels_last": True, "compile": "default", "deterministic": True,
+        "world_size": 2,
     }  # fmt: skip
     for name, value in changes.items():
         assert step_key(spec_of(**{name: value}), 10, CPU) != key, name
-    assert set(ProtocolSpec.model_fields) == OUTSIDE_THE_STEP | set(changes) | {"world_size"}
+    assert set(ProtocolSpec.model_fields) == OUTSIDE_THE_STEP | set(changes) | {"sync_batchnorm"}
     assert step_key(spec_of(optimizer="sgd", epochs=7, learning_rate=0.3, ema_decay=0.5), 10, CPU) == key
     assert step_key(spec_of(parameters={"alpha": 0.5}), 10, CPU) != key
     other_data = base.model_copy(update={"data": DATA.model_copy(update={"resolution": 16})})

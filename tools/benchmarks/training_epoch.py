@@ -37,16 +37,17 @@ def _case(batch: int, precision: str, device: torch.device, steps: int, rounds: 
     case = f"ResNet-18, B {batch}, {precision}"
     plain_spec = step_spec(RESNET18, "erm", batch, precision)
     with library_settings(plain_spec.protocol):
-        plain = step_timer(plain_spec, images, device, steps)
+        plain = _epoch(step_timer(plain_spec, images, device, steps), batch)
+        plain()
         for name in ["erm", *(name for name in method_names() if name != "erm")]:
             try:
                 timer = step_timer(step_spec(RESNET18, name, batch, precision), images, device, steps)
             except Skipped as reason:
                 print(f"  {name} is left out: {reason}", file=sys.stderr)
                 continue
-            candidates = {name: _epoch(timer, batch), "plain": _epoch(plain, batch)}
-            seconds_in_turns(candidates, 1)
-            found = seconds_in_turns(candidates, rounds)
+            own = _epoch(timer, batch)
+            own()
+            found = seconds_in_turns({name: own, "plain": plain}, rounds)
             taken = f"{case}, scaled from {sum(timer.quotas.values()) * rounds} steps"
             made.append(
                 ratio_row(f"{name} epoch", taken, "erm epoch", found[name], found["plain"], _target(name, device))

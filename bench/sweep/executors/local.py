@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from bench.records import disk_is_full
 from bench.run.stop_signals import stop_signals_wait
+from bench.sweep.devices import shared_by
 from bench.sweep.executors.api import STOP_SECONDS, Event, Task, last_line, task_log
 from bench.sweep.executors.handout import Handout
 
@@ -22,7 +23,9 @@ from bench.sweep.executors.handout import Handout
 class LocalExecutor:
     """One process for each environment; iterate `run` for the events of all of them.
 
-    What a worker prints goes to the log of the run that it works on, before and between runs to its own log in `logs`.
+    A run that several processes share takes as many environments, see `bench.sweep.devices.shared_by`; such runs are
+    done when the others have been. What a worker prints goes to the log of the run that it works on, before and between
+    runs to its own log in `logs`.
     timeout: seconds that any one task may take. lock: a descriptor that the workers keep open.
     """
 
@@ -30,16 +33,27 @@ class LocalExecutor:
         self, environments: list[dict[str, str]], logs: Path, timeout: float | None = None, lock: int | None = None
     ) -> None:
         logs.mkdir(parents=True, exist_ok=True)
-        self._slots = [
-            Slot(environment, logs / f"worker-{number}.txt", timeout, lock)
-            for number, environment in enumerate(environments)
-        ]
+        self._environments = environments
+        self._logs, self._timeout, self._lock = logs, timeout, lock
 
     def run(self, tasks: list[Task]) -> Iterator[Event]:
-        """Do all tasks; ends when all are done. Closing the iterator (Ctrl-C) stops the workers, state saved."""
+        """Do all tasks; ends when all are done. Closing the iterator (Ctrl-C) stops the workers, state saved.
+
+        BadInput, before anything is done, where a run is to be shared by more processes than there are GPUs.
+        """
+        sizes = sorted({int(task.get("processes", 1)) for task in tasks})
+        shared = {size: shared_by(self._environments, size) for size in sizes}
+        for size in sizes:
+            slots = [
+                Slot(environment, self._logs / f"worker-{number}.txt", self._timeout, self._lock)
+                for number, environment in enumerate(shared[size])
+            ]
+            yield from self._run(slots, [task for task in tasks if task.get("processes", 1) == size])
+
+    def _run(self, slots: list[Slot], tasks: list[Task]) -> Iterator[Event]:
         waiting = Handout(tasks)
         events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
-        slots = self._slots[: max(1, min(len(self._slots), len(tasks)))]
+        slots = slots[: max(1, min(len(slots), len(tasks)))]
         threads = [threading.Thread(target=slot.work, args=(waiting, events), daemon=True) for slot in slots]
         for thread in threads:
             thread.start()

@@ -14,9 +14,15 @@ from bench.sweep.executors.setting_values import CHECKS, SBATCH, sbatch_option, 
 
 @dataclass(frozen=True)
 class ExecutorSettings:
-    """lease_seconds: how long the lease of a run counts without renewal, at least 1."""
+    """lease_seconds: how long the lease of a run counts without renewal, at least 1.
+
+    processes: that share a run whose protocol has a world size above 1; 0: one for each of its ranks. restarts: of
+    these processes after one of them was killed.
+    """
 
     lease_seconds: float = LEASE_SECONDS
+    processes: int = 0
+    restarts: int = 3
 
 
 @dataclass(frozen=True)
