@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.config.catalogue import method_facts, method_names
 from bench.config.suite import Suite
 from bench.records import Store
+from bench.records.collection import collection_paused
 from bench.report import Tables, build_tables, print_tables, write_tables
 from bench.report.throughput_sessions import belongs_to
 from bench.sweep.todo import find_todo
@@ -34,13 +35,9 @@ def suite_tables(suite: Suite, store: Store, hardware: str | None = None) -> Tab
             f"{len(stale)} run(s) were made by older code and are shown as they are; `mixbench run` makes them anew",
             file=sys.stderr,
         )
-    return build_tables(
-        [item.record for item in todo if item.record is not None],
-        sessions,
-        [item.spec for item in todo],
-        suite.file.base,
-        hardware,
-    )
+    records, plan = [item.record for item in todo if item.record is not None], [item.spec for item in todo]
+    with collection_paused():
+        return build_tables(records, sessions, plan, suite.file.base, hardware)
 
 
 def known_families() -> dict[str, str]:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.records.attempt import deciding, read_attempt
+from bench.records.collection import collection_paused
 from bench.records.errors import StorageError, storage
 from bench.records.gather import gather
 from bench.records.index import read_index, write_index
@@ -62,9 +63,13 @@ class Store:
         """
         if self._index is None:
             return
+        with collection_paused():
+            self._prepare(self._index, names)
+
+    def _prepare(self, index: Path, names: Iterable[str] | None) -> None:
         there = self._names()
         if self._indexed is None:
-            self._indexed = read_index(self.summaries, self._index, str(self.root))
+            self._indexed = read_index(self.summaries, index, str(self.root))
             self._in_index = self.summaries.count
         new = sorted(there.difference(self._indexed).intersection(there if names is None else names))
         if len(new) >= MANY:

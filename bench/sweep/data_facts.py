@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-
 from bench.data.facts import DataFacts, describe
 from bench.spec import DataSpec
 
+_known: dict[tuple[str, str | None], DataFacts] = {}
 
-@functools.lru_cache(maxsize=256)
+
 def known_facts(data: DataSpec) -> DataFacts:
     """The facts of data whose digest is filled in, so that other data have another key. BadInput as `describe`."""
-    return describe(data)
+    key = data.hashed_text, data.root
+    if key not in _known:
+        _known[key] = describe(data)
+    return _known[key]

@@ -26,6 +26,7 @@ from bench.records import (
     evaluation_file,
 )
 from bench.records.attempt import deciding
+from bench.records.collection import collection_paused
 from bench.records.sharing import mapping
 from bench.records.summaries import Summaries, signature_of
 from bench.sources import file_source_digest, method_source_digest
@@ -102,6 +103,11 @@ def read_evals(suite: Suite) -> list[CurrentArm]:
 
 def find_todo(suite: Suite, store: Store) -> list[Todo]:
     """Every planned run with what it still needs."""
+    with collection_paused():
+        return _find_todo(suite, store)
+
+
+def _find_todo(suite: Suite, store: Store) -> list[Todo]:
     arms = read_evals(suite)
     specs = with_digests(suite)
     seeds: dict[str, list[int]] = defaultdict(list)

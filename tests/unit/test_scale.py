@@ -59,7 +59,7 @@ def work(folder, monkeypatch) -> Counter[str]:
     counted(plan_disk, "_formula")
     sources.method_source_digest.cache_clear()
     sources.file_source_digest.cache_clear()
-    data_facts.known_facts.cache_clear()
+    data_facts._known.clear()
     return done
 
 
