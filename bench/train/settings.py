@@ -35,7 +35,7 @@ def _settle_product_precision() -> None:
     it back, torch tells a given value from the same one by default, and a kept step would be compiled again for that.
     """
     matmul = torch.backends.cuda.matmul
-    given: bool = matmul.allow_tf32
+    given = bool(matmul.allow_tf32)
     matmul.allow_tf32 = given
 
 
