@@ -20,6 +20,7 @@ SIZES = {
     "resnetv2_18_cifar": (32, 32, 4),
     "swin_tiny_patch4_window7_224": (224, 56, 7),
     "test_resnet": (32, 8, 1),
+    "test_vit_patch8": (32, 4, 4),
     "vit_small_patch16_224": (224, 14, 14),
     "wrn_16_8": (32, 32, 8),
     "wrn_28_10": (32, 32, 8),
