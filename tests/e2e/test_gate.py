@@ -98,7 +98,7 @@ def test_a_broken_method_regresses_and_stale_records_do_not_hide_it(gated):
         code, found = verdicts(gated, "--run", "--workers", "1")
         assert (code, found) == (1, {"erm": "pass", "mixup": "regression"})
         accepted = gated("gate", "accept", "gated", "--baseline", "other.json", "--reason", "half is stale")
-        assert (accepted.returncode, "mixup" in accepted.stderr) == (2, True)
+        assert (accepted.returncode, "mixup" in accepted.stderr) == (3, True)
         past = ("--baseline", "past.json", "--reason", "what is on record", "--recorded")
         accepted = gated("gate", "accept", "gated", *past)
         assert accepted.returncode == 0, accepted.stderr
