@@ -92,9 +92,11 @@ def _join(task: dict[str, Any]) -> tuple[Any, Any]:
         device = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(device)
     limit = datetime.timedelta(seconds=COLLECTIVE_SECONDS)
-    server = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=limit)
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    server = dist.TCPStore(*place, is_master=False, timeout=limit)  # pyright: ignore[reportPrivateImportUsage]
     # torchrun keeps its store when it starts the group again, and there stand the addresses of those that died.
-    store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", server)
+    start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    store = dist.PrefixStore(start, server)  # pyright: ignore[reportPrivateImportUsage]
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo", timeout=limit, store=store,
         rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"]),
