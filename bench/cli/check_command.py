@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 import methods
+from bench.cli.record_folder import records_folder, require_runs
 from bench.cli.suite_options import store_of
-from bench.cli.table_command import records_folder, require_runs
 from bench.config.catalogue import method_facts, method_names, read_facts
 from bench.config.compute_budget import read_cost
 from bench.config.folders import ConfigFolders, shipped_configs

@@ -208,8 +208,10 @@ def build_parser() -> argparse.ArgumentParser:
     _json(add)
 
     add = _command(commands, "report", "one HTML page that needs no network: leaderboard, charts, gallery, protocol",
-                   "mixbench report quickstart -o report/")  # fmt: skip
-    add.add_argument("suites", nargs="*", metavar="SUITE", help="names or YAML files of suites (default: all records)")
+                   "mixbench report quickstart -o report/\n"
+                   "  mixbench report results/reference/NAME -o report/")  # fmt: skip
+    add.add_argument("suites", nargs="*", metavar="SUITE|RECORDS",
+                     help="names or YAML files of suites, or folders of records (default: all records)")  # fmt: skip
     _set(add)
     add.add_argument("-o", "--output", type=Path, default=Path("report"), metavar="DIR",
                      help="where index.html is written (default: report)")  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
+from bench.cli.record_folder import in_place_of_a_suite
 from bench.cli.suite_options import store_of
 from bench.cli.tables import suite_tables
 from bench.config.overrides import Overrides, parse_set_options
@@ -19,29 +21,37 @@ ALL = "All records"
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the page of some suites, or of all records, from records alone."""
-    store = store_of(options)
-    require_records(store)
-    suites = _suites(options)
-    parts = [Part(_title(suite), suite_tables(suite, store, options.hardware), suite.file.note) for suite in suites]
-    if not suites:
-        parts = [_everything(store, options.hardware)]
+    """Write the page of some suites, of folders of records, or of all records; from records alone."""
+    folders = {name: root for name in options.suites if (root := in_place_of_a_suite(name)) is not None}
+    suites = _suites(options, [name for name in options.suites if name not in folders])
+    parts = [_everything(_name(root), Store(root), options.hardware) for root in folders.values()]
+    if suites or not folders:
+        store = store_of(options)
+        require_records(store)
+        parts += [
+            Part(_title(suite), suite_tables(suite, store, options.hardware), suite.file.note) for suite in suites
+        ]
+        parts = parts or [_everything(ALL, store, options.hardware)]
     roots = {one.spec.labels.data: one.spec.data.root for suite in suites for one in suite.planned}
     gallery = [] if options.no_gallery else _gallery(parts, roots)
     print(write_page(parts, options.output, gallery))
     return EXIT_FINE
 
 
-def _suites(options: argparse.Namespace) -> list[Suite]:
-    if options.assignments and not options.suites:
+def _suites(options: argparse.Namespace, names: list[str]) -> list[Suite]:
+    if options.assignments and not names:
         raise BadInput("--set: changes a suite, and none is given; name it after report")
     given = parse_set_options(options.assignments)
-    return [load_suite(name, Overrides(given.source, given.axes, given.keys)) for name in options.suites]
+    return [load_suite(name, Overrides(given.source, given.axes, given.keys)) for name in names]
 
 
-def _everything(store: Store, hardware: str | None) -> Part:
+def _everything(title: str, store: Store, hardware: str | None) -> Part:
     """All records as one part; without a plan the step times of several machines need one to be named."""
-    return Part(ALL, build_tables(store.runs(), store.sessions(), hardware=hardware))
+    return Part(title, build_tables(store.runs(), store.sessions(), hardware=hardware))
+
+
+def _name(root: Path) -> str:
+    return (root.parent if root.name == "records" else root).resolve().name
 
 
 def _title(suite: Suite) -> str:

@@ -6,12 +6,11 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.cli.record_folder import in_place_of_a_suite
 from bench.cli.suite_options import store_of, suite_of
 from bench.cli.tables import known_families, suite_tables, write_and_print
-from bench.config.folders import ConfigFolders
 from bench.errors import EXIT_FINE, EXIT_REGRESSION, BadInput
-from bench.records import TRAIN_FILE, Store
-from bench.records.store import SPEED_FOLDER
+from bench.records import Store
 from bench.report import Tables, build_tables, print_tables, write_tables
 from bench.report.json_tables import tables_json
 from bench.report.slices import Slice, sliced
@@ -23,15 +22,12 @@ def run(options: argparse.Namespace) -> int:
     """Write the tables of a suite or of a folder of records, or compare files with them; nothing is trained."""
     chosen = Slice(options.data, options.backbone, options.family)
     families = known_families()
-    given = Path(options.suite).expanduser()
-    is_suite = not given.is_dir() or ConfigFolders().find("suite", options.suite) is not None
-    suite = suite_of(options) if is_suite else None
-    if suite is None:
+    root = in_place_of_a_suite(options.suite)
+    suite = suite_of(options) if root is None else None
+    if root is not None:
         if options.assignments:
             raise BadInput("--set: changes a suite, and a folder of records is none")
-        root = records_folder(given)
         store = Store(root)
-        require_runs(root)
         tables, folder = build_tables(store.runs(), store.sessions(), hardware=options.hardware), root.parent / "tables"
     else:
         store = store_of(options)
@@ -57,17 +53,6 @@ def run(options: argparse.Namespace) -> int:
         print_tables(tables)
         print("\nWritten:", *paths, sep="\n  ")
     return EXIT_FINE
-
-
-def records_folder(given: Path) -> Path:
-    """The folder of records itself: the one given, or `records` inside it."""
-    return given / "records" if (given / "records").is_dir() else given
-
-
-def require_runs(root: Path) -> None:
-    """BadInput where a folder holds no records, neither of runs nor of step times."""
-    if not any(root.glob(f"*/*/{TRAIN_FILE}")) and not any(root.glob(f"{SPEED_FOLDER}/*.jsonl")):
-        raise BadInput(f"{root}: holds no records (<run id>/<attempt>/{TRAIN_FILE})")
 
 
 def _check(tables: Tables, folder: Path, families: Mapping[str, str]) -> int:

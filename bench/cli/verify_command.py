@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from bench.cli.table_command import records_folder
+from bench.cli.record_folder import records_folder
 from bench.errors import EXIT_FINE, EXIT_REGRESSION
 from bench.verify import verify_records
 

@@ -95,7 +95,13 @@ def test_what_no_gpu_has_measured_is_said_with_the_command_that_measures_it():
 
 
 def test_the_command_for_a_gpu_runs_the_benchmarks_there():
-    done = subprocess.run(["make", "-n", "--no-print-directory", *COMMAND.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "-n", "--no-print-directory", *COMMAND.split()[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     words = done.stdout.strip().splitlines()[-1].split()
     assert words[1:] == ["tools/bench_self.py", "--device", "cuda"]
     assert bench_self._parser().parse_args(words[2:]).device == "cuda"

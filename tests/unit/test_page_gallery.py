@@ -111,7 +111,21 @@ def test_the_command_writes_one_file(records, tmp_path, capsys):
     assert "data:image/png;base64," in (tmp_path / "with" / "index.html").read_text(encoding="utf-8")
 
 
+def test_a_folder_of_records_stands_where_a_suite_may_stand(records, tmp_path):
+    root = str(records.parent)
+    assert main(["report", root, "--results", str(tmp_path), "-o", str(tmp_path / "one"), "--no-gallery"]) == 0
+    assert main(["report", str(records), "--results", str(tmp_path), "-o", str(tmp_path / "two"), "--no-gallery"]) == 0
+    text = (tmp_path / "one" / "index.html").read_text(encoding="utf-8")
+    assert records.parent.name in text
+    assert (tmp_path / "two" / "index.html").read_text(encoding="utf-8") == text
+
+
 def test_bad_input_is_one_line(records, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["report", str(tmp_path / "empty")]) == 2
+    assert "holds no records" in capsys.readouterr().err
+    assert main(["report", str(records.parent), "--set", "seeds=1"]) == 2
+    assert "--set" in capsys.readouterr().err
     assert main(["report", "--results", str(tmp_path)]) == 2
     assert main(["report", "--results", str(records.parent), "--set", "seeds=1"]) == 2
     lines = capsys.readouterr().err.splitlines()

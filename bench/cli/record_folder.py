@@ -1,0 +1,31 @@
+"""A folder of records given by its path: committed reference records, or a stranger's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.config.folders import ConfigFolders
+from bench.errors import BadInput
+from bench.records import TRAIN_FILE
+from bench.records.store import SPEED_FOLDER
+
+
+def in_place_of_a_suite(given: str) -> Path | None:
+    """The folder of records that stands where a suite may stand. None: a suite, which wins over a folder of its name."""
+    path = Path(given).expanduser()
+    if not path.is_dir() or ConfigFolders().find("suite", given) is not None:
+        return None
+    root = records_folder(path)
+    require_runs(root)
+    return root
+
+
+def records_folder(given: Path) -> Path:
+    """The folder of records itself: the one given, or `records` inside it."""
+    return given / "records" if (given / "records").is_dir() else given
+
+
+def require_runs(root: Path) -> None:
+    """BadInput where a folder holds no records, neither of runs nor of step times."""
+    if not any(root.glob(f"*/*/{TRAIN_FILE}")) and not any(root.glob(f"{SPEED_FOLDER}/*.jsonl")):
+        raise BadInput(f"{root}: holds no records (<run id>/<attempt>/{TRAIN_FILE})")
