@@ -51,7 +51,9 @@ def card(facts: MethodFacts) -> str:
     lines += ["## Arms", "", "| arm | title | changes |", "|---|---|---|"]
     for name, values in arms(facts.name).items():
         changes = ", ".join(
-            f"`{key}: {value}`" for key, value in values.items() if key not in ("implementation", "title", "search")
+            f"`{key}: {value}`"
+            for key, value in values.items()
+            if key not in ("implementation", "title", "search", "host_sync")
         )
         lines.append(f"| `{name}` | {values.get('title', facts.title)} | {changes or 'none'} |")
     return "\n".join(lines) + "\n"

@@ -9,6 +9,8 @@ from pydantic_core import PydanticUndefined
 
 from bench.config.catalogue import MethodFacts, method_facts, method_names
 from bench.config.folders import ConfigFolders
+from bench.config.host_sync import KEY as HOST_SYNC
+from bench.config.host_sync import parse_host_sync
 from bench.config.overrides import Overrides
 from bench.config.search import parse_search
 from bench.config.validation import validated
@@ -82,11 +84,13 @@ def resolve_method(name: str, asked_in: str, folders: ConfigFolders, layers: lis
     title = str(values.pop("title", facts.title))
     if "search" in values:
         parse_search(values.pop("search"), facts, file)
+    if HOST_SYNC in values:
+        parse_host_sync(values.pop(HOST_SYNC), facts, file)
     own = [_only_known(facts, layer) for layer in layers]
     parameters = _layered(facts.parameters, "method", values, origins, file, asked_in, own)
     spec = MethodSpec(implementation=implementation, parameters=parameters.model_dump(), neutral=facts.neutral)
-    origins.pop("title", None)
-    origins.pop("search", None)
+    for key in ("title", "search", HOST_SYNC):
+        origins.pop(key, None)
     return Resolved(name, spec, _with_defaults(facts.parameters, origins), title)
 
 

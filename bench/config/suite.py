@@ -12,6 +12,7 @@ from pydantic import Field
 from bench.config.catalogue import method_facts, method_names
 from bench.config.compute_budget import LABEL, CostTable, read_cost
 from bench.config.folders import ConfigFolders, find_suite
+from bench.config.host_sync import refuse_host_sync_in_graphs
 from bench.config.overrides import Overrides, parse_overrides
 from bench.config.sections import Resolved, resolve_method, resolve_section
 from bench.config.validation import validated
@@ -158,6 +159,9 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     if not planned:
         raise BadInput(f"{source.path}: plans no run (an empty list of methods, seeds, data, backbones or protocols)")
     _all_different(planned, where("methods"))
+    for item in planned:
+        if item.spec.seed == seeds[0]:
+            refuse_host_sync_in_graphs(item.spec, item.origins, folders)
     return Suite(name, source.path, file, folders, planned)
 
 

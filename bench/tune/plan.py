@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bench.config.host_sync import refuse_host_sync_in_graphs
 from bench.config.search import SearchSpace, read_space
 from bench.config.suite import Planned, Suite
 from bench.errors import BadInput
@@ -103,6 +104,9 @@ def _plan(suite: Suite, item: Planned, settings: Settings) -> ArmPlan:
     trials = tuple(
         Trial(number, values, _run(item, number, values, settings)) for number, values in enumerate(tried, 1)
     )
+    for trial in trials:
+        origins = {**item.origins, "method": {**item.origins["method"], **dict.fromkeys(trial.values, "search")}}
+        refuse_host_sync_in_graphs(trial.planned.spec, origins, suite.folders)
     return ArmPlan(item, space, trials)
 
 
