@@ -11,7 +11,7 @@ from bench.records.store import SPEED_FOLDER
 
 
 def in_place_of_a_suite(given: str) -> Path | None:
-    """The folder of records that stands where a suite may stand. None: a suite, which wins over a folder of its name."""
+    """The folder of records that stands where a suite may stand. None: a suite, which wins over a folder so named."""
     path = Path(given).expanduser()
     if not path.is_dir() or ConfigFolders().find("suite", given) is not None:
         return None

@@ -23,13 +23,14 @@ def run(options: argparse.Namespace) -> int:
     chosen = Slice(options.data, options.backbone, options.family)
     families = known_families()
     root = in_place_of_a_suite(options.suite)
-    suite = suite_of(options) if root is None else None
+    suite = None
     if root is not None:
         if options.assignments:
             raise BadInput("--set: changes a suite, and a folder of records is none")
         store = Store(root)
         tables, folder = build_tables(store.runs(), store.sessions(), hardware=options.hardware), root.parent / "tables"
     else:
+        suite = suite_of(options)
         store = store_of(options)
         require_records(store)
         tables, folder = suite_tables(suite, store, options.hardware), options.results / "tables" / suite.name

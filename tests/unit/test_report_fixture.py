@@ -298,5 +298,10 @@ def test_a_folder_with_the_name_of_a_suite_is_not_taken_for_records(tmp_path, mo
     (tmp_path / "quickstart").mkdir()
     assert main(["table", "quickstart"]) == 2
     assert "no records here" in capsys.readouterr().err
-    assert main(["table", "quickstart/", "--set", "seeds=1"]) == 2
+    assert main(["table", "quickstart/"]) == 2
+    assert "holds no records" in capsys.readouterr().err
+
+
+def test_settings_do_not_change_a_folder_of_records(capsys):
+    assert main(["table", str(REFERENCE / "equal-compute"), "--set", "seeds=1"]) == 2
     assert "a folder of records is none" in capsys.readouterr().err
