@@ -155,7 +155,7 @@ def _cell_notes(
     ]
     if noise is not None:
         found.append(
-            f"{cell.title}: on {text(group[-1], 'hardware')} differences from {reference} below {noise * 100:.1f} % "
+            f"{cell.title}: on {text(group[-1], 'hardware')}, differences from {reference} below {noise * 100:.1f} % "
             "are noise (one method timed twice as if it were two); such ratios are marked ~."
         )
     return found
