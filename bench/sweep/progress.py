@@ -32,7 +32,8 @@ class Progress:
         self._units: dict[str, float] = {}
         self._under_way: dict[str, tuple[str, float]] = {}
         self._rows: dict[str, Any] = {}
-        self._started = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
+        self._measured_from = (self._last_line, 0.0)
         self._finished = 0
         self._terminal = sys.stderr.isatty()
         self._bar: Any = (
@@ -40,7 +41,7 @@ class Progress:
                 total=total_units,
                 desc=title,
                 file=sys.stderr,
-                bar_format="{desc}: {percentage:3.0f}% |{bar}| {postfix}, {elapsed} gone, {remaining} left",
+                bar_format="{desc}: {percentage:3.0f}% |{bar}| {postfix}, {elapsed} gone",
                 dynamic_ncols=True,
             )
             if self._terminal and total_units
@@ -75,6 +76,10 @@ class Progress:
             self.say(f"[{self._finished}/{self._total_tasks}] {line}")
         self._show()
 
+    def measure_from_here(self) -> None:
+        """The time left is told from what is done from now on: what went before, as set-up, does not come again."""
+        self._measured_from = (time.monotonic(), sum(self._units.values()))
+
     def say(self, line: str) -> None:
         """A line that stays."""
         if self._bar is not None:
@@ -94,13 +99,22 @@ class Progress:
         done = sum(self._units.values())
         if self._bar is not None:
             self._bar.n = min(done, self._total_units)
-            self._bar.set_postfix_str(f"{self._finished}/{self._total_tasks} runs", refresh=True)
+            left = self._left(done)
+            text = f"{self._finished}/{self._total_tasks} runs" + (f", about {left} left" if left else "")
+            self._bar.set_postfix_str(text, refresh=True)
         elif time.monotonic() - self._last_line > PLAIN_LINE_SECONDS and done:
-            gone = time.monotonic() - self._started
-            left = gone / done * (self._total_units - done)
+            left = self._left(done)
             share = 100 * done / self._total_units
-            known = f", about {duration_text(max(0.0, left))} left" if share >= EARLIEST_ESTIMATE else ""
+            known = f", about {left} left" if left else ""
             self.say(f"{self._title}: {share:.0f} % done{known}{self._named()}")
+
+    def _left(self, done: float) -> str:
+        """The time left in words; "" where too little is done to tell."""
+        started, before = self._measured_from
+        if done <= before or 100 * done < EARLIEST_ESTIMATE * self._total_units:
+            return ""
+        seconds = (time.monotonic() - started) / (done - before) * (self._total_units - done)
+        return duration_text(max(0.0, seconds))
 
     def _named(self) -> str:
         """The first tasks under way with the units they have done; "" where nobody said what is under way."""

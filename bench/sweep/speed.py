@@ -87,13 +87,16 @@ def time_session(
         "settings": plan,
         "source_digests": digests,
     }
-    units = int(plan["rounds"]) + 1
+    units = int(plan["rounds"])
     progress = Progress(f"{suite.name}: {title}", units, 1)
     done = False
     try:
         for event in LocalExecutor(workers.environments[:1], logs_folder(store), None, options.lock).run([task]):
             if event.kind == "progress":
-                progress.advance(name, event.fields["round"])
+                done_rounds = event.fields["round"] - 1  # what comes before the first one is of another length
+                if done_rounds == 0:
+                    progress.measure_from_here()
+                progress.advance(name, max(0, done_rounds))
             elif event.kind == "done":
                 if event.fields["status"] == "bad input":
                     raise BadInput(event.fields["reason"])

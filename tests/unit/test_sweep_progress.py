@@ -66,3 +66,31 @@ def test_a_terminal_gets_a_row_for_each_run_under_way(monkeypatch):
     assert "done with 0\n" in text
     assert "erm seed 2" not in text
     assert "1/3 runs" in text
+
+
+def test_what_came_before_does_not_count_for_the_time_left(clock, capsys):
+    progress = Progress("suite", 10, 1)
+    clock[0] = 300
+    progress.measure_from_here()
+    progress.advance("id", 0)
+    for done in range(1, 4):
+        clock[0] += 25
+        progress.advance("id", done)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "suite: 10 % done, about 3 min 45 s left",
+        "suite: 20 % done, about 3 min 20 s left",
+        "suite: 30 % done, about 2 min 55 s left",
+    ]
+
+
+def test_a_terminal_tells_the_same_time_left(clock, monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    progress = Progress("suite", 10, 1)
+    clock[0] = 300
+    progress.measure_from_here()
+    clock[0] += 25
+    progress.advance("id", 1)
+    progress.close()
+    assert "0/1 runs, about 3 min 45 s left" in screen.getvalue()

@@ -80,6 +80,33 @@ def test_every_process_is_a_fresh_one_with_a_session_of_its_own(suite, store, ta
     assert set(found[0]["settings"]) == {"rounds", "steps", "warmup", "reference", "series"}
 
 
+def test_the_time_left_leaves_out_the_set_up(suite, store, monkeypatch, capsys):
+    """90 s of imports, warm-up and splits, then 21 s a round: after the first of 6 rounds 105 s are left."""
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+
+    class SlowStart:
+        def __init__(self, *_):
+            pass
+
+        def run(self, given):
+            (task,) = given
+            for number in [0, 0, 0, *range(1, 8)]:
+                now[0] += 21 if number > 1 else 30 if number else 20
+                yield SimpleNamespace(kind="progress", task=task, fields={"round": number, "rounds": 7})
+            yield SimpleNamespace(kind="done", task=task, fields={"status": "ok", "seconds": 216.0})
+
+    monkeypatch.setattr(speed, "LocalExecutor", SlowStart)
+    assert time_cells(suite, store, SETTINGS.model_copy(update={"processes": 1}), Options("cpu"))
+    lines = [line.split(": ")[-1] for line in capsys.readouterr().err.splitlines()]
+    assert lines[0] == "17 % done, about 1 min 45 s left"
+    assert lines[1:5] == [
+        "33 % done, about 1 min 24 s left", "50 % done, about 1 min 03 s left", "67 % done, about 42 s left",
+        "83 % done, about 21 s left",
+    ]  # fmt: skip
+    assert lines[-1] == "ok, 3 min 36 s"
+
+
 def task_arm(task, label):
     return next(arm for arm, spec in zip(task["source_digests"], task["specs"], strict=True)
                 if spec["labels"]["method"] == label)  # fmt: skip
