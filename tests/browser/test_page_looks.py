@@ -95,6 +95,19 @@ def test_print_shows_all_rows_in_the_colours_of_paper_and_no_controls(example_of
     until(page, f"{rows} === 100")
 
 
+def test_charts_are_drawn_in_the_size_of_paper_and_of_the_screen_again(example, open_page):
+    page = open_page(example, width=1900, height=1000)
+    widths = "[...document.querySelectorAll('.chart .plot')].map((plot) => plot.querySelector('.main-svg')?.width.baseVal.value)"
+    page.emulate_media(media="print")
+    until(page, f"{widths}.every((width) => width === 490)")
+    heights = "[...document.querySelectorAll('.chart')].map((chart) => chart.getBoundingClientRect().height)"
+    assert max(page.evaluate(heights)) < 703 / 2
+    page.emulate_media(media="screen")
+    page.locator("#chart-grid").scroll_into_view_if_needed()
+    shown = "document.querySelector('.chart .plot')"
+    until(page, f"{shown}.querySelector('.main-svg').width.baseVal.value === {shown}.clientWidth")
+
+
 def test_a_screen_reader_finds_its_way(example, open_page):
     page = open_page(example)
     assert page.evaluate("document.documentElement.lang") == "en"

@@ -71,6 +71,14 @@ page.traces = (chart, choice) => {
   return drawn;
 };
 
+// Half of an A4 sheet on its side, with a legend of two columns: when a browser asks for paper, the page still has the
+// width of the screen.
+page.paper = (traces) => ({
+  width: 490,
+  height: 230 + 9 * traces,
+  font: { color: page.colour("--text"), family: "system-ui, sans-serif", size: 10 },
+});
+
 page.layout = (choice) => {
   const axis = (title) => ({
     title: { text: title, standoff: 8 },
@@ -92,6 +100,7 @@ page.layout = (choice) => {
     legend: { orientation: "h", y: -0.22, yanchor: "top", x: 0 },
     hovermode: "closest",
     dragmode: narrow ? false : "zoom",
+    ...(page.printing ? page.paper(choice.traces.filter((trace) => page.showsKey(trace.key)).length) : {}),
   };
 };
 
@@ -99,12 +108,11 @@ page.drawChart = (figure) => {
   const { chart } = figure;
   const choice = page.choiceOf(figure);
   const config = {
-    responsive: true,
+    responsive: !page.printing,
     displaylogo: false,
     displayModeBar: window.innerWidth < 640 ? false : "hover",
     modeBarButtonsToRemove: ["select2d", "lasso2d"],
   };
-  const told = choice.traces.filter((trace) => page.showsKey(trace.key)).length;
   Plotly.react(figure.plot, page.traces(chart, choice), page.layout(choice), config);
 };
 

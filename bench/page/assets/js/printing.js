@@ -1,4 +1,4 @@
-// On paper all rows and the protocol are shown, and charts are drawn in the colours of paper.
+// On paper all rows and the protocol are shown, and charts are drawn in the colours and the size of paper.
 (() => {
   let opened = [];
 
@@ -11,7 +11,6 @@
       if (board.rows().count() > page.pageLength) board.page.len(printing ? -1 : page.pageLength).draw();
     }
     page.figures.forEach(page.renewChart);
-    if (printing) for (const figure of page.figures) Plotly.Plots.resize(figure.plot);
   };
   window.addEventListener("beforeprint", () => prepare(true));
   window.addEventListener("afterprint", () => prepare(false));
