@@ -7,8 +7,10 @@ import json
 import sys
 import textwrap
 
+from bench.cli.record_folder import in_place_of_a_suite
 from bench.cli.suite_options import store_of, suite_of
 from bench.errors import EXIT_FINE, BadInput
+from bench.records import Store
 from bench.report.head_to_head import HeadToHead, head_to_head
 from bench.report.head_to_head_tables import cells_table, overall_table, plain_data
 from bench.report.head_to_head_words import sentences
@@ -37,7 +39,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _study(options: argparse.Namespace) -> tuple[Study, str]:
-    """A suite's runs, its missing ones too, and its name; without a suite all records below `--results`."""
+    """A suite's runs, its missing ones too, and its name; or all records of a folder, else of `--results`."""
+    root = in_place_of_a_suite(options.suite) if options.suite is not None else None
+    if root is not None:
+        if options.assignments:
+            raise BadInput("--set: changes a suite, and a folder of records is none")
+        return arrange(Store(root).runs(), None, options.against or REFERENCE), "compare"
     store = store_of(options)
     require_records(store)
     if options.suite is None:

@@ -232,7 +232,8 @@ def build_parser() -> argparse.ArgumentParser:
     add = _command(commands, "compare", "methods head to head against a base, from records",
                    "mixbench compare alignmix --against erm cifar10 --metric nll")  # fmt: skip
     add.add_argument("method", metavar="METHOD", help="name of a method, or all")
-    add.add_argument("suite", nargs="?", metavar="SUITE", help="suite whose runs are compared (default: all records)")
+    add.add_argument("suite", nargs="?", metavar="SUITE|RECORDS",
+                     help="suite, or folder of records, whose runs are compared (default: all records)")  # fmt: skip
     add.add_argument("--against", metavar="BASE", help="method to compare with (default: the suite's base, else erm)")
     add.add_argument("--metric", default="top1", metavar="NAME", help="a column of the tables, such as nll or "
                      "'corruption mean' (default: top1)")  # fmt: skip

@@ -24,6 +24,7 @@ def cells_table(found: HeadToHead) -> Table:
         *interval_columns("difference", f"{found.metric.name} minus that of {found.base}{_in(found)}", decimals),
         Column("df", "degrees of freedom of the interval"),
         Column("pooled", "over what the seed variance is pooled: data set, cell or method"),
+        Column("p_equal_spread", "Bartlett's test that the methods have one seed spread", digits=3),
         Column("correlation", "between methods under one seed", 2),
         Column("p", "two-sided p value of this difference alone", digits=3),
         Column("p_holm", f"the same corrected for {found.family} tests by Holm", digits=3),
@@ -103,7 +104,7 @@ def _cell_row(test: CellTest, found: HeadToHead) -> Record:
         "footnotes": "", "seeds": test.seeds, "base_seeds": test.base_seeds,
         **interval_values("difference", estimate.interval() if estimate else None, found.metric.scale, test.gap),
         "df": estimate.variance.df if estimate else None,
-        "pooled": test.spread.pooled, "correlation": test.spread.correlation,
+        "pooled": test.spread.pooled, "p_equal_spread": test.spread.equal, "correlation": test.spread.correlation,
         "p": estimate.p_value if estimate else None, "p_holm": test.adjusted,
     }  # fmt: skip
 

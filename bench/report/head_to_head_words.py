@@ -41,7 +41,7 @@ def sentences(found: HeadToHead) -> list[str]:
 
 
 def spread_notes(found: HeadToHead) -> list[str]:
-    """For each cell: the seed spread, over what it is pooled, and what pairing by seed gains."""
+    """For each cell: the seed spread, over what it is pooled, Bartlett's p value, and what pairing by seed gains."""
     notes: list[str] = []
     for test in {test.cell.id: test for test in found.tests}.values():
         spread = test.spread
@@ -54,6 +54,8 @@ def spread_notes(found: HeadToHead) -> list[str]:
             words += f", from {pooled} ({spread.paired.df} degrees of freedom)"
         else:
             words += f" on average, but intervals rest on {pooled}"
+        if spread.equal is not None:
+            words += f"; Bartlett's test of equal spreads p {p_text(spread.equal)}"
         notes.append(f"{test.cell.title}: {words}; {_pairing(spread.correlation)}")
     return notes
 

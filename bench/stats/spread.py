@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from bench.stats.comparison import equal_spread_probability
@@ -37,14 +37,16 @@ class Spread:
     """What the differences of one cell take for the seed variance.
 
     pooled: over what. paired: the variance left within seeds, None where none can be told. single: the variance of
-    single values. source: the name that cells with one common variance share. own: where methods keep their own, the
-    variance of their paired differences by method.
+    single values. source: the name that cells with one common variance share. equal: p value of Bartlett's test that
+    methods have one spread, the one that decided; None where fewer than two methods have two seeds. own: where methods
+    keep their own, the variance of their paired differences by method.
     """
 
     pooled: Pooled
     paired: Variance | None
     single: Variance | None
     source: str
+    equal: float | None = None
     own: Mapping[str, Shared] = field(default_factory=dict[str, Shared])
 
     @property
@@ -65,10 +67,12 @@ def spreads(cells: Cells, reference: str) -> dict[str, Spread]:
     """
     paired = {name: _told(paired_variance(methods)) for name, methods in cells.items()}
     single = {name: _told(seed_variance(methods)) for name, methods in cells.items()}
-    if _methods_differ(cells, single):
+    overall = _equal_over_cells(cells, single)
+    if overall < EQUAL_SPREAD_LEVEL:
         own = _own_over_cells(cells, reference)
-        return {name: Spread("method", paired[name], single[name], name, own[name]) for name in cells}
-    even = [name for name, methods in cells.items() if equal_spread_probability(methods) >= EQUAL_SPREAD_LEVEL]
+        return {name: Spread("method", paired[name], single[name], name, overall, own[name]) for name in cells}
+    equal = {name: equal_spread_probability(methods) for name, methods in cells.items()}
+    even = [name for name in cells if equal[name] >= EQUAL_SPREAD_LEVEL]
     known = [variance for name in even if (variance := paired[name]) is not None]
     together = len(even) > 1 and len(known) > 0 and equal_variance_probability(known) >= EQUAL_SPREAD_LEVEL
     common = Spread(
@@ -76,13 +80,14 @@ def spreads(cells: Cells, reference: str) -> dict[str, Spread]:
     )
     found: dict[str, Spread] = {}
     for name, methods in cells.items():
+        p_value = equal[name] if sum(len(values) > 1 for values in methods.values()) > 1 else None
         if name not in even:
             own = {method: Shared(one, f"{name}/{method}") for method, one in _own(methods, reference).items()}
-            found[name] = Spread("method", paired[name], single[name], name, own)
+            found[name] = Spread("method", paired[name], single[name], name, p_value, own)
         else:
             enough = (variance := paired[name]) is not None and variance.df >= ENOUGH_FREEDOM
             alone = Spread("cell", paired[name], single[name], name)
-            found[name] = common if together and not enough else alone
+            found[name] = replace(common if together and not enough else alone, equal=p_value)
     return found
 
 
@@ -104,10 +109,13 @@ def cell_difference(method: str, methods: Mapping[str, BySeed], reference: str, 
     return None
 
 
-def _methods_differ(cells: Cells, single: Mapping[str, Variance | None]) -> bool:
-    """Bartlett's test over methods, each method's variances relative to their cell's and pooled over cells."""
+def _equal_over_cells(cells: Cells, single: Mapping[str, Variance | None]) -> float:
+    """p value of Bartlett's test over methods, each method's variances relative to their cell's and pooled over cells.
+
+    1 for a lone cell, which has its own test.
+    """
     if len(cells) < 2:
-        return False
+        return 1.0
     relative: dict[str, list[Variance]] = {}
     for name, methods in cells.items():
         common = single[name]
@@ -117,7 +125,7 @@ def _methods_differ(cells: Cells, single: Mapping[str, Variance | None]) -> bool
                 value = sum_of_squares(list(values.values())) / df / common.value
                 relative.setdefault(method, []).append(Variance(value, df))
     pooled = [one for found in relative.values() if (one := pooled_variance(found)) is not None]
-    return equal_variance_probability(pooled) < EQUAL_SPREAD_LEVEL
+    return equal_variance_probability(pooled)
 
 
 def _own_over_cells(cells: Cells, reference: str) -> dict[str, dict[str, Shared]]:

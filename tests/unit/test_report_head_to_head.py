@@ -16,7 +16,7 @@ from bench.records import Store
 from bench.report.compared_metrics import compared_metrics
 from bench.report.head_to_head import head_to_head
 from bench.report.head_to_head_tables import cells_table, overall_table, plain_data
-from bench.report.head_to_head_words import sentences, spread_notes
+from bench.report.head_to_head_words import p_text, sentences, spread_notes
 from bench.report.readings import Readings
 from bench.report.study import arrange
 from tests.golden.tables.example_records import make_spec, write_clean, write_run, write_study
@@ -298,3 +298,31 @@ def test_command_prints_json_and_words_and_draws(one_cell, nine_sets, capsys):
     assert main(["compare", "mixup", "--results", results, "--set", "seeds=1"]) == 2
     assert main(["compare", "mixup", "--results", results, "--seed", "-1"]) == 2
     assert capsys.readouterr().err.splitlines()[-1] == "mixbench: --seed: must be a whole number from 0, not -1"
+
+
+def test_a_folder_of_records_stands_where_a_suite_may_stand(one_cell, tmp_path, capsys):
+    root, _ = one_cell
+    assert main(["compare", "cutmix", "--results", str(root.parent)]) == 0
+    printed = capsys.readouterr().out
+    for folder in (root, root.parent):
+        assert main(["compare", "cutmix", str(folder), "--results", str(tmp_path)]) == 0
+        assert capsys.readouterr().out == printed
+    assert main(["compare", "cutmix", str(root), "--set", "seeds=1"]) == 2
+    assert capsys.readouterr().err == "mixbench: --set: changes a suite, and a folder of records is none\n"
+
+
+def test_bartletts_p_value_is_printed(one_cell, tmp_path):
+    root, values = one_cell
+    found = compared(root)
+    p_value = float(scipy_stats.bartlett(*values.values()).pvalue)
+    assert [row["p_equal_spread"] for row in cells_table(found).rows] == pytest.approx([p_value] * 3)
+    [note] = spread_notes(found)
+    assert f"; Bartlett's test of equal spreads p {p_text(p_value)}; correlation" in note
+    unequal = drawn(5) | {"cutmix": [0.7, 0.8, 0.9]}
+    write_top1(tmp_path, unequal)
+    [note] = spread_notes(compared(tmp_path))
+    assert "since the methods' spreads differ; Bartlett's test of equal spreads p <0.001; correlation" in note
+    lone = {name: tops[:1] for name, tops in unequal.items()} | {"erm": unequal["erm"]}
+    write_top1(tmp_path / "lone", lone)
+    [note] = spread_notes(compared(tmp_path / "lone"))
+    assert "Bartlett" not in note
