@@ -19,7 +19,7 @@ from bench.data.normalise import Normaliser
 from bench.data.open import Splits, open_data
 from bench.errors import BadInput
 from bench.page.gallery_picture import Gallery, Picture, Strip
-from bench.page.mixture import chosen_images, label_words, mixture
+from bench.page.mixture import chosen_images, label_words, mixtures
 from bench.records.errors import StorageError
 from bench.report import Tables
 from bench.report.study import Cell, Row
@@ -94,7 +94,7 @@ def _strip(row: Row, first: Spec, splits: Splits, images: Tensor, labels: Tensor
         method, reason = None, str(error)
     if method is None or reason:
         return Strip(row.name, [], reason or "")
-    found = mixture(backbone, method, images, labels, normalise)
+    found = next(iter(mixtures(backbone, method, images, labels, normalise)), None)
     if found is None:
         return Strip(row.name, [], "gives the network unmixed images: it does not mix, or mixes inside the network")
     known = _class_names(splits, torch.arange(splits.facts.num_classes))

@@ -60,7 +60,7 @@ def draw_gallery(
         for column in columns:
             words = label_words(row.made.targets[column], names) or UNTOLD
             _draw(axes[line][column], row.made.images[column], words.replace(", ", "\n", 1))
-        _name(axes[line][0], _row_name(row))
+        _name(axes[line][0], row_name(row))
         line += 1
         if masks:
             for column in columns:
@@ -76,6 +76,15 @@ def draw_gallery(
     bottom, top = (0.55 + 0.11 * len(absent)) / height, 1 - 0.5 / height
     figure.subplots_adjust(left=0.14, right=0.99, bottom=bottom, top=top, hspace=0.42, wspace=0.08)
     figure.savefig(path, metadata={"Software": None})
+
+
+def row_name(row: GalleryRow) -> str:
+    """The method, the branch of its draws where it has several, and the batch's lam where it has one."""
+    assert row.made is not None
+    draws = row.made.draws
+    lam = draws.tensors.get("lam")
+    told = [f"lam {float(lam):.2f}"] if lam is not None and lam.numel() == 1 else []
+    return "\n".join([row.name, *([draws.branch] if draws.branch else []), *told])
 
 
 def partner_of(mixed: Tensor, images: Tensor, first: int, usual: int) -> int:
@@ -122,9 +131,3 @@ def _picture(axis: Any, pixels: Any, words: str, colours: str) -> None:
 
 def _name(axis: Any, text: str) -> None:
     axis.set_ylabel(text, fontsize=7, rotation=0, ha="right", va="center")
-
-
-def _row_name(row: GalleryRow) -> str:
-    assert row.made is not None
-    lam = row.made.draws.tensors.get("lam")
-    return f"{row.name}\nlam {float(lam):.2f}" if lam is not None and lam.numel() == 1 else row.name

@@ -12,7 +12,7 @@ from bench.backbones.build import build_backbone
 from bench.data.normalise import Normaliser
 from bench.data.open import Splits
 from bench.page.gallery_figure import GalleryRow, draw_gallery
-from bench.page.mixture import chosen_images, mixture, partners
+from bench.page.mixture import chosen_images, mixtures, partners
 from bench.run.build import build_method, evaluation_method, splits_for
 from bench.spec import Spec
 
@@ -20,7 +20,8 @@ UNSEEN = "no picture is mixed from these in a first step: it mixes inside the ne
 
 
 def draw_method_gallery(path: Path, specs: Mapping[str, Spec], images: int, masks: bool) -> None:
-    """Write a PNG with a line for each spec by its name. All specs have the same data and backbone.
+    """Write a PNG with a line for each way in which a spec, called by its name, mixes pixels. All specs have the same
+    data and backbone.
 
     BadInput where the data cannot be opened.
     """
@@ -32,7 +33,7 @@ def draw_method_gallery(path: Path, specs: Mapping[str, Spec], images: int, mask
     rows: list[GalleryRow] = []
     for name, spec in specs.items():
         print(f"{name} ...", file=sys.stderr, flush=True)
-        rows.append(_row(name, spec, splits, shown, labels))
+        rows.extend(_rows(name, spec, splits, shown, labels))
     title = (
         f"{first.labels.data} at {first.data.resolution} px, untrained {first.labels.backbone}, half-way through "
         "training: what the network is given"
@@ -40,14 +41,14 @@ def draw_method_gallery(path: Path, specs: Mapping[str, Spec], images: int, mask
     draw_gallery(path, shown, labels, partners(len(shown)), names, rows, masks, title)
 
 
-def _row(name: str, spec: Spec, splits: Splits, images: Tensor, labels: Tensor) -> GalleryRow:
+def _rows(name: str, spec: Spec, splits: Splits, images: Tensor, labels: Tensor) -> list[GalleryRow]:
     data, classes = spec.data, splits.facts.num_classes
     if build_method(spec.method).mixes == "nothing":
-        return GalleryRow(name, None, "does not mix two images")
+        return [GalleryRow(name, None, "does not mix two images")]
     backbone = build_backbone(spec.backbone, classes, data.channels, data.resolution, spec.seed)
     method = evaluation_method(spec, backbone, classes)
     reason = "trained elsewhere" if method is None else method.skip(backbone, method.task)
     if method is None or reason:
-        return GalleryRow(name, None, reason or "")
-    made = mixture(backbone, method, images, labels, Normaliser(data.mean, data.std))
-    return GalleryRow(name, made, "" if made else UNSEEN)
+        return [GalleryRow(name, None, reason or "")]
+    found = mixtures(backbone, method, images, labels, Normaliser(data.mean, data.std))
+    return [GalleryRow(name, made) for made in found] or [GalleryRow(name, None, UNSEEN)]

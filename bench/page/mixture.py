@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,13 +13,16 @@ from bench.backbones.adapter import TimmBackbone
 from bench.data.normalise import Normaliser
 from bench.data.open import Splits
 from bench.evals.forward import evaluation_mode
-from bench.evals.intrusion import mixed_mask
+from bench.evals.intrusion import PROGRESS, mixed_mask
 from bench.evals.mixed_labels import Step, labelled_step
-from methods.api import Draws, Method
+from methods.api import BatchShape, Draws, Method
 from methods.ops.keys import Key
 
 SEED = 20260104
 _TRIES = 8
+"""Steps of one branch, of which some may mix nothing."""
+_DRAWS = 32
+"""Draws, to meet each branch at least once: one of four equally likely ones is missed once in ten thousand times."""
 
 
 class Mixture(NamedTuple):
@@ -55,10 +59,10 @@ def chosen_images(splits: Splits, different: int, batch: int) -> tuple[Tensor, T
     return torch.stack([found[place] for place in range(len(chosen))]), labels[torch.tensor(chosen)]
 
 
-def mixture(
+def mixtures(
     backbone: TimmBackbone, method: Method, images: Tensor, labels: Tensor, normalise: Normaliser
-) -> Mixture | None:
-    """The first step out of a few in which the method mixes in pixel space; None where there is none.
+) -> list[Mixture]:
+    """For each branch of the method's draws that mixes in pixel space the first step out of a few in which it does.
 
     images uint8 (B, C, H, W), labels (B,). All methods have the same keys and the same partners (`partners`). The
     network is in evaluation mode.
@@ -66,14 +70,19 @@ def mixture(
     pairs = partners(len(images)).to(images.device)
     clean = normalise(images)
     device = images.device
+    found: dict[str, Mixture] = {}
+    tried: Counter[str] = Counter()
     with evaluation_mode(backbone, device), evaluation_mode(method, device):
-        for attempt in range(_TRIES):
-            step = labelled_step(
-                backbone, method, images, labels, normalise, Key(SEED, "gallery", attempt), permutation=pairs
-            )
-            if (found := _mixed(step, clean, normalise)) is not None:
-                return found
-    return None
+        for attempt in range(_DRAWS):
+            key = Key(SEED, "gallery", attempt)
+            branch = method.draw(key, BatchShape(*images.shape, progress=PROGRESS)).branch
+            if branch in found or tried[branch] == _TRIES:
+                continue
+            tried[branch] += 1
+            step = labelled_step(backbone, method, images, labels, normalise, key, PROGRESS, permutation=pairs)
+            if (made := _mixed(step, clean, normalise)) is not None:
+                found[branch] = made
+    return list(found.values())
 
 
 def partners(batch: int) -> Tensor:

@@ -8,9 +8,11 @@ import torch
 from PIL import Image
 
 from bench.cli.main import main
-from bench.page.gallery_figure import GalleryRow, draw_gallery, first_share, partner_of
-from bench.page.mixture import Mixture, label_words, partners
+from bench.data.normalise import Normaliser
+from bench.page.gallery_figure import GalleryRow, draw_gallery, first_share, partner_of, row_name
+from bench.page.mixture import Mixture, label_words, mixtures, partners
 from methods.api import Draws
+from tools.method_facts import fitting
 
 
 def test_partners_are_other_images():
@@ -64,6 +66,27 @@ def test_the_picture_has_a_line_for_each_method_and_one_more_for_its_mask(tmp_pa
             assert np.asarray(picture).std() > 10
     assert sizes[True][0] == sizes[False][0]
     assert sizes[True][1] > 1.2 * sizes[False][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "branches"),
+    [("mixup", {""}), ("mixup_cutmix", {"mixup", "cutmix"}), ("manifold_mixup", {"input"}), ("erm", set())],
+)
+def test_every_way_of_mixing_pixels_is_drawn_once(name, branches):
+    method, backbone = fitting(name)
+    images = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    made = mixtures(backbone, method, images, torch.arange(6), Normaliser((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)))
+    assert len(made) == len(branches)
+    assert {one.draws.branch for one in made} == branches
+    for one in made:
+        share = first_share(one.images[0], images[0], images[1])
+        assert float(share.nanmean()) == pytest.approx(float(one.targets[0, 0]), abs=0.01)
+
+
+def test_a_row_tells_its_method_its_branch_and_its_lam():
+    made = Mixture(torch.zeros(2, 1, 4, 4), torch.eye(2), Draws("mixup", {"lam": torch.tensor(0.25)}))
+    assert row_name(GalleryRow("some", made)) == "some\nmixup\nlam 0.25"
+    assert row_name(GalleryRow("some", made._replace(draws=Draws("", {"lam": torch.ones(2)})))) == "some"
 
 
 def test_the_command_draws_the_same_bytes_every_time(tmp_path, capsys):
