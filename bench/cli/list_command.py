@@ -21,8 +21,10 @@ def run(options: argparse.Namespace) -> int:
     """Print names with one line each, or everything as JSON."""
     kinds = [options.kind] if options.kind else ["methods", *FOLDERS]
     found = {kind: _methods() if kind == "methods" else _configs(FOLDERS[kind]) for kind in kinds}
-    if options.family:
-        found = {"methods": _of_family(found.get("methods", []), options.family)}
+    if options.family is not None:
+        if "methods" not in found:
+            raise BadInput(f"--family {options.family}: only methods have families, not {options.kind}")
+        found = {"methods": _of_family(found["methods"], options.family)}
         kinds = ["methods"]
     if "evals" in kinds:
         kinds.append(GROUPS)
@@ -94,7 +96,10 @@ def _measured() -> dict[str, Any]:
 
 def _share(measured: dict[str, Any]) -> str:
     share = measured["share_kept"]
-    return f"; share kept on average: {100 * share['mean']:.1f} %" if share else ""
+    if not share:
+        return ""
+    mean, error = 100 * share["mean"], 100 * share["standard_error"]
+    return f"; share kept on average: {mean:.1f} +- {error:.1f} % ({share['count']:,} {share['of']})"
 
 
 def _groups() -> list[dict[str, Any]]:

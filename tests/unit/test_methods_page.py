@@ -61,5 +61,19 @@ def test_list_filters_by_family_and_tells_what_was_measured(capsys):
     assert "ICLR 2020" in text
     assert "passes a step: 3" in text
     assert "mixup" not in text.replace("manifold", "")
-    assert main(["list", "methods", "--family", "singel-image"]) == 2
-    assert "single-image" in capsys.readouterr().err
+    assert main(["list", "methods", "-v", "--family", "learned"]) == 0
+    assert "share kept on average: 50.3 +- 0.2 % (10,000 draws)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["methods", "--family", "singel-image"], "single-image"),
+        (["--family", ""], "no method is of this family"),
+        (["data", "--family", "input"], "only methods have families, not data"),
+    ],
+)
+def test_a_family_that_is_none_is_one_line(options, words, capsys):
+    assert main(["list", *options]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert words in line
