@@ -66,7 +66,8 @@ class CoMixup(Method):
     take about the same time for any image size: on a small network they dominate. The alternation is a heuristic, here
     as there: it need not reach the least energy over all outputs at once. The sum of two losses makes gradients about
     twice as large as those of most methods here. An output belongs to no image: the share kept counts the clean images
-    and, in each mixed one, the image at its own place in the batch. A part of one image stays as it is.
+    and, in each mixed one, the image at its own place in the batch. A part of one image stays as it is. While saliency
+    is nearly even, as in a network before training, most outputs show one whole image.
     """
 
     title = "Co-Mixup"

@@ -32,7 +32,9 @@ class MultiMix(Method):
     numbers of this method as MultiMix's own.
 
     Differences from the official code: none is known to be released, so this is a reading of the paper; the dense form
-    (Dense MultiMix) is not offered.
+    (Dense MultiMix) is not offered. Another public reading, which has the same 1000 mixes and the same range of alpha,
+    draws one alpha for each example, new for every batch, and all mixes from that one Dirichlet distribution; here
+    each mix has an alpha of its own that all examples share. Which of the two the paper means could not be decided.
 
     Traps: the loss needs criterion values for n * min(B, K) rows of K logits: 10,000 rows with ten classes, but some
     gigabytes with 1000 classes and a batch of 256; lower `tuples` there. A backbone whose classifier is not one affine

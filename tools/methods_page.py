@@ -26,8 +26,8 @@ NOT_MEASURED = "not measured"
 HEAD = """# All methods side by side
 
 Measured, not claimed. `share kept` is the mean weight of an image's own label in percent, with its standard error:
-over draws alone where the share is a drawn number or the area of a drawn box, over steps on scikit-learn's digits
-where it is the same for all images of a step, else over the images of steps of 16. `label test` mixes black with
+over draws alone where the share is a drawn number or the area of a drawn box, else over steps of 16 of scikit-learn's
+digits. `label test` mixes black with
 white images and gives the largest distance between an image's mean brightness and the weight of the white label: 0
 where labels follow the pixels, more where the definition takes labels from elsewhere (attention, class activation
 maps) or mixes more than two images; `-` where nothing is mixed in pixel space. `passes` counts images through the

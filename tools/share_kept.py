@@ -1,13 +1,13 @@
-"""The share of their own label that images keep, over ten thousand draws.
+"""The share of their own label that images keep, over many draws.
 
-Three ways, from the cheapest: where the share of a step is a simple function of one drawn tensor (lam, or a box), the
-draws alone are averaged and no network runs; where all images of a step share one draw, ten thousand steps are taken;
-where every image has a share of its own, as many steps as have ten thousand images.
+Where the share of a step is a simple function of one drawn tensor (lam, or a box), the draws alone are averaged and no
+network runs; else steps are taken. Steps are counted, not their images, even where every image has a share of its own:
+some draw of every method here (lam, a box, the coin that decides whether to mix) is one for the whole batch, so that
+the images of a step are not independent.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ CHECKED = 64
 """Steps on which a share is compared with the draws before the draws alone are believed."""
 TOLERANCE = 1e-6
 
-DRAWN, STEPS, IMAGES = "draws", "steps", "images"
-"""What there are ten thousand of."""
+DRAWN, STEPS = "draws", "steps"
+"""What was counted."""
 
 Reading = Callable[[Tensor, BatchShape], float]
 
@@ -42,39 +42,33 @@ def _outside(box: Tensor, shape: BatchShape) -> float:
 
 @dataclass(frozen=True)
 class Kept:
-    """shares: one a step. how: DRAWN, STEPS or IMAGES. count: how many of them."""
+    """shares: one a draw or step. how: DRAWN or STEPS."""
 
     shares: list[float]
     how: str
-    count: int
 
     def summary(self) -> dict[str, float | int | str]:
-        """Mean, its standard error over steps, and over how many of what."""
+        """Mean, its standard error, and over how many of what."""
         error = statistics.stdev(self.shares) / len(self.shares) ** 0.5
         mean = round(statistics.fmean(self.shares), 4)
-        return {"mean": mean, "standard_error": round(error, 4), "count": self.count, "of": self.how}
+        return {"mean": mean, "standard_error": round(error, 4), "count": len(self.shares), "of": self.how}
 
 
-def measure(
-    take_step: Callable[[int], Step], draw: Callable[[int], Draws], labels: Tensor, shape: BatchShape, count: int
-) -> Kept:
+def measure(take_step: Callable[[int], Step], draw: Callable[[int], Draws], shape: BatchShape, count: int) -> Kept:
     """Shares of steps 0, 1, ... of one method. take_step: a whole step. draw: its draws alone, the same ones.
 
-    labels (B,), all different: the labels of every step's images. shape: of the batches.
+    shape: of the batches.
     """
     first = [take_step(number) for number in range(min(CHECKED, count))]
     readings = find_readings(first, shape)
-    own = any(differ_within(step, labels) for step in first)
-    how = DRAWN if readings else IMAGES if own else STEPS
-    steps = math.ceil(count / len(labels)) if how == IMAGES else count
-    shares = [share_of(step) for step in first[:steps]]
-    for number in range(len(shares), steps):
+    shares = [share_of(step) for step in first]
+    for number in range(len(shares), count):
         read = None
         if readings and (drawn := draw(number)).branch in readings:
             name, reading = readings[drawn.branch]
             read = reading(drawn[name], shape)
         shares.append(share_of(take_step(number)) if read is None else read)
-    return Kept(shares, how, steps * len(labels) if how == IMAGES else steps)
+    return Kept(shares, DRAWN if readings else STEPS)
 
 
 def find_readings(steps: list[Step], shape: BatchShape) -> Mapping[str, tuple[str, Reading]] | None:
@@ -98,17 +92,6 @@ def _readings(tensor: Tensor) -> tuple[Reading, ...]:
     if tensor.is_floating_point() and tensor.numel():
         return _mean, _half_of_it_unmixed
     return (_outside,) if tensor.shape == (4,) else ()
-
-
-def differ_within(step: Step, labels: Tensor) -> bool:
-    """Whether two images that were mixed in the same pass keep different shares of their own label."""
-    for seen in step.passes:
-        if len(seen.weights) == len(labels):
-            own = seen.targets().gather(1, labels[:, None])[:, 0]
-            mixed = own[own < 1 - TOLERANCE]
-            if len(mixed) and float(mixed.max() - mixed.min()) > 1e-4:
-                return True
-    return False
 
 
 def share_of(step: Step) -> float:
