@@ -196,10 +196,7 @@ def _all_used(arms: list[Resolved[MethodSpec]], given: Overrides) -> None:
     known = {key for arm in arms for key in arm.spec.parameters}
     for key in given.keys.get("method", {}):
         if key not in known:
-            raise BadInput(
-                f"{given.source}: no method of this suite has a parameter '{key}'; "
-                f"there are: {', '.join(sorted(known)) or 'none'}"
-            )
+            raise BadInput(f"{given.source}: no method of this suite has a parameter '{key}'; {nearest(key, known)}")
 
 
 def _all_known(in_file: Overrides) -> None:

@@ -123,6 +123,7 @@ def _finished_line(item: Todo, event: Event, store: Store) -> str:
     if fields["status"] != "ok":
         reason = fields.get("reason") or (record.reason if record is not None else "")
         return f"{line}, {reason}" if reason else line
-    test = record.training.last.get("test") if record is not None else None
-    accuracy = f", test top-1 {100 * test['top1']:.1f} %" if test else ""
+    last = record.training.last if record is not None else {}
+    split = "test" if last.get("test") else "validation"  # a trial of a tuning has no test images
+    accuracy = f", {split} top-1 {100 * last[split]['top1']:.1f} %" if last.get(split) else ""
     return f"{line}{accuracy}, {duration_text(fields['seconds'])}"

@@ -82,7 +82,9 @@ def plan_trials(suite: Suite, settings: Settings) -> list[ArmPlan]:
             )
         plans.append(_plan(suite, item, settings))
     if not any(plan.trials for plan in plans):
-        raise BadInput(f"{suite.name}: none of its methods has anything to tune")
+        fixed = {f"method.{name}": None for plan in plans for name in plan.space.fixed}
+        hint = f"; leave out what is set: {', '.join(fixed)}" if fixed else ""
+        raise BadInput(f"{suite.name}: none of its methods has anything to tune{hint}")
     require_equal_trials(plans)
     return plans
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -65,6 +66,8 @@ def test_trials_never_see_a_test_image_and_stay_off_the_boards(tuned):
     assert tuned.first.returncode == 0, tuned.first.stderr
     files = list((tuned.out / "records").glob("*/*/train.jsonl"))
     assert len(files) == 4
+    assert re.search(r"trial 1 seed 90001 \(.*\): ok, validation top-1 \d+\.\d %, ", tuned.first.stderr)
+    assert not re.search(r"trial \d+ seed \d+ .*test top-1", tuned.first.stderr)
     for file in files:
         found = lines(file)
         assert found[0]["spec"]["seed"] == 90001

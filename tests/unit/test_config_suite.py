@@ -142,6 +142,7 @@ MISTAKES = [
     (None, "", ["data.decoder=torchvision"], "--set: decoder torchvision needs source: streaming"),
     (None, "", ["protocol.epochs"], "write it as key=value"),
     (None, "", ["method.beta=3"], "no method of this suite has a parameter 'beta'"),
+    (None, "", ["method.alhpa=3"], "no method of this suite has a parameter 'alhpa'; did you mean 'alpha'?"),
     (None, "", ["protocol.epochs=[1"], "is not a YAML value"),
     (None, "", ["data=digit"], "--set: unknown data 'digit'; did you mean 'digits'?"),
 ]  # fmt: skip

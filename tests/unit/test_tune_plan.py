@@ -78,7 +78,8 @@ def test_what_the_arm_or_the_suite_sets_is_not_searched(configs):
     [
         ({}, [], False, "data 'digits' hold out no validation images.*add --set data.validation=0.1"),
         ({}, ["seeds=[1, 90001]"], True, "--seed 90001: is a seed of suite s"),
-        ({}, ["methods=[erm]"], True, "none of its methods has anything to tune"),
+        ({}, ["methods=[erm]"], True, "none of its methods has anything to tune$"),
+        ({}, ["methods=[mixup]", "method.alpha=1"], True, "anything to tune; leave out what is set: method.alpha$"),
         ({"mixup": "implementation: mixup\n"}, [], True, "mixup has parameters and no file says which to search"),
     ],
 )
