@@ -131,6 +131,11 @@ def _fields(reference: str) -> list[Field]:
 def _ratio_text(row: Record) -> str:
     if row[IS_BASE] and row["rounds"]:
         return REFERENCE_TEXT
+    return marked_ratio(row)
+
+
+def marked_ratio(row: Record) -> str:
+    """A row's ratio with its interval, marked ~ where it is nearer to 1 than the A/A pair's interval reaches."""
     ratio, noise = row["ratio"], row["noise"]
     within = ratio is not None and noise is not None and abs(float(ratio) - 1) * 100 < float(noise)
     return with_interval("ratio", 2)(row) + (_WITHIN_NOISE if within else "")

@@ -9,8 +9,8 @@ from bench.records import SpeedSession
 from bench.report.measurements import number
 from bench.report.rows import ID_COLUMNS, IS_BASE, LABEL_COLUMNS, REFERENCE_TEXT, ids, interval_columns, labels
 from bench.report.study import Cell, Study
-from bench.report.table import NOT_APPLICABLE, Column, Field, Record, Table, plain, with_interval
-from bench.report.throughput import MACHINE_COLUMNS
+from bench.report.table import NOT_APPLICABLE, Column, Field, Record, Table, plain
+from bench.report.throughput import MACHINE_COLUMNS, marked_ratio
 from bench.report.throughput_ratio import noise_floor, ratio_of
 from bench.report.throughput_sessions import MACHINE, finished, machines, text, timing, twins
 from bench.stats import median
@@ -41,6 +41,7 @@ def scaling_table(study: Study, sessions: Sequence[SpeedSession], hardware: str 
     machines or builds the one with the newest session is shown at each value.
     """
     rows: list[Record] = []
+    left_out: list[str] = []
     usable = finished(sessions, hardware)
     for cell in study.cells:
         points: dict[tuple[int, float], list[SpeedSession]] = {}
@@ -49,7 +50,9 @@ def scaling_table(study: Study, sessions: Sequence[SpeedSession], hardware: str 
             if point is not None:
                 points.setdefault(point, []).append(session)
         for (axis, value), found in sorted(points.items()):
-            rows += _rows(cell, AXES[axis], value, machines(found)[-1])
+            group = machines(found)[-1]
+            rows += _rows(cell, AXES[axis], value, group)
+            left_out += _left_out(cell, AXES[axis], value, group)
     reference = study.reference
     fields = [
         Field("method", lambda row: str(row["method"]), left=True),
@@ -58,14 +61,13 @@ def scaling_table(study: Study, sessions: Sequence[SpeedSession], hardware: str 
         Field("n", lambda row: NOT_APPLICABLE if row["positions"] is None else str(row["positions"])),
         Field("step ms", plain("step_ms", 2)),
         Field("images/s", plain("images_per_second", 0)),
-        Field(
-            f"time / {reference} [95 %]",
-            lambda row: REFERENCE_TEXT if row[IS_BASE] else with_interval("ratio", 2)(row),
-        ),
+        Field(f"time / {reference} [95 %]", lambda row: REFERENCE_TEXT if row[IS_BASE] else marked_ratio(row)),
     ]
     notes = [
         "Each value was timed in a session of its own, on all training images of the data; ratios are within a "
-        "session. n: positions of the map that is mixed; there the value is the stage.",
+        "session. n: positions of the map that is mixed; there the value is the stage. ~: no further from 1 than the "
+        f"interval of {reference} against itself in the same session.",
+        *left_out,
     ]
     return Table("throughput-scaling", "Scaling of step times", COLUMNS, fields, rows, notes) if rows else None
 
@@ -104,6 +106,17 @@ def _rows(cell: Cell, axis: str, value: float, group: list[SpeedSession]) -> lis
             **{key: text(group[-1], key) for key in MACHINE}, **ids(cell, row, []),
         })  # fmt: skip
     return made
+
+
+def _left_out(cell: Cell, axis: str, value: float, group: list[SpeedSession]) -> list[str]:
+    """Why methods of the cell have no row at a value, from the newest session."""
+    shown = {row.labels.method for row in cell.rows}
+    return [
+        f"{cell.title}, {_NAMES[axis] if axis != 'stage' else axis} {value:g}: {line['label']} was left out: "
+        f"{' '.join(str(line['skipped']).split())}."
+        for line in group[-1].arms.values()
+        if line.get("skipped") and line.get("label") in shown
+    ]
 
 
 def _value_text(row: Record) -> str:

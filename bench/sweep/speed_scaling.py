@@ -31,14 +31,15 @@ def time_scaling(suite: Suite, store: Store, settings: SpeedSettings, options: O
         if found is None:
             raise BadInput(f"--scaling: {suite.name} has no '{suite.file.base}', which ratios are taken to")
         base = found.spec.labels.method
-        for axis, value, specs in points(items, base):
+        planned = list(points(items, base))
+        for place, (axis, value, specs) in enumerate(planned, 1):
             digests = dict(zip((spec.arm for spec in specs), (_digest(items, spec) for spec in specs), strict=True))
             reference = next(spec.arm for spec in specs if spec.labels.method == base)
             plan = session_settings(settings) | {
                 "reference": reference,
                 "scaling": {"of": cell, "axis": axis, "value": value},
             }
-            title = f"step times, {axis.replace('_', ' ')} {value}"
+            title = f"step times, {axis.replace('_', ' ')} {value} ({place} of {len(planned)})"
             fine = time_session(suite, store, options, specs, digests, plan, title) and fine
     return fine
 

@@ -184,10 +184,14 @@ def _number(value: str | int | float | None) -> str:
 
 
 def _notes(settings: Settings) -> list[str]:
+    others = settings.trials - 1
+    got = (
+        f"{settings.trials} trials: its default, then {others} setting{'s' if others > 1 else ''} of its own from the "
+    )
+    got += f"{settings.sampler} sampler, all"
     return [
-        f"Every method with anything to tune got {settings.trials} trials: its default, then {settings.trials - 1} "
-        f"settings of its own from the {settings.sampler} sampler, all trained with seed {settings.seed}, which no "
-        "result has. A failed trial counts as a trial.",
+        f"Every method with anything to tune got {got if others else 'one trial, its default,'} trained with seed "
+        f"{settings.seed}, which no result has. A failed trial counts as a trial.",
         "Chosen by top-1 on the validation images after the last epoch; of equal trials the earliest is taken, so the "
         "default wins a tie. No trial was evaluated on a test image.",
         "Test top-1 is of new runs with the suite's seeds. The chosen trial's validation top-1 is the highest of many "

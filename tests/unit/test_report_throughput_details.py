@@ -80,6 +80,29 @@ def test_scaling_is_a_table_of_its_own_ordered_by_axis_and_value(tmp_path):
     assert {row["arm"] for row in table.rows} == {ERM.arm, ALIGNMIX.arm}
 
 
+def test_a_method_without_a_row_at_a_value_is_named_with_its_reason(tmp_path):
+    left = scaled("alignmix", 1000)
+    write_session(
+        tmp_path, [(scaled("erm", 1000), [0.5] * 6)], scaling={"of": ERM.cell, "axis": "stage", "value": -1},
+        skipped=[(left, "the map is\n1x1"), (scaled("cutmix", 1000), "not of this study")],
+    )  # fmt: skip
+    table = tables_of(tmp_path).detail("throughput-scaling")
+    assert table is not None
+    assert [row["method"] for row in table.rows] == ["erm"]
+    assert len(table.notes) == 2
+    assert table.notes[1].endswith(", stage -1: alignmix was left out: the map is 1x1.")
+
+
+def test_ratios_within_the_noise_of_their_session_are_marked(tmp_path):
+    times = [(scaled("erm", 1000), [1.0] * 6), (scaled("mixup", 1000), [1.01] * 6)]
+    times.append((scaled("alignmix", 1000), [1.03] * 6))
+    write_session(tmp_path, times, twin=[1.02, 0.98] * 3, scaling={"of": ERM.cell, "axis": "batch_size", "value": 8})
+    table = tables_of(tmp_path).detail("throughput-scaling")
+    assert table is not None
+    shown = [table.fields[-1].text(row) for row in table.rows]
+    assert [text[-1] for text in shown] == ["e", "~", "]"]
+
+
 def test_sessions_of_the_scaling_never_reach_the_main_table(tmp_path):
     write_session(tmp_path, [(ERM, [1.0] * 6), (MIXUP, [2.0] * 6)])
     write_session(

@@ -160,12 +160,13 @@ def test_a_batch_stays_a_multiple_of_its_parts(suite, store):
     assert found == [8, 12, 48]
 
 
-def test_scaling_sessions_say_what_they_are_of(suite, store, tasks):
+def test_scaling_sessions_say_what_they_are_of(suite, store, tasks, capsys):
     assert time_scaling(suite, store, SETTINGS, Options("cpu"))
     (cell,) = planned_cells(suite, store)
     assert [pool[0]["settings"]["scaling"] for pool in tasks][2:4] == [
         {"of": cell, "axis": "batch_size", "value": 40}, {"of": cell, "axis": "resolution", "value": 16},
     ]  # fmt: skip
+    assert "step times, stage -3 (9 of 9): ok" in capsys.readouterr().err
     for (task,) in tasks:
         assert task["settings"]["reference"] == task_arm(task, "erm")
         assert len(task["source_digests"]) == len(task["specs"])
