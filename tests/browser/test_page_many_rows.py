@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-BOUND = 2.0
-"""Seconds of the processor: ten times what is aimed at, so that only a slow page fails."""
+BOUND = 0.2
+"""Seconds of the processor, the least of three times, so that other work on the machine does not count."""
 
 
 def times(page):
@@ -42,7 +42,8 @@ def test_2000_rows_sort_and_filter_without_a_wait(example_of_2000_rows, open_pag
     top1 = "[...page.boards.values()][0].column('[data-column=top1]').nodes().toArray().map((one) => Number(one.dataset.order))"
     values = page.evaluate(top1)
     assert len(values) == 2000
-    assert max(times(page).values()) < BOUND
+    tries = [times(page) for _ in range(3)]
+    assert max(min(one[act] for one in tries) for act in tries[0]) < BOUND
     assert page.text_content("#count") == "2000 rows"
     column = [
         *page.evaluate(
