@@ -101,15 +101,15 @@ def false_alarm_settings() -> Iterator[Setting]:
 
 
 def operating_table() -> str:
-    """Pass / regression / open in % at each drop, one line a seed spread, margin and number of arms."""
-    heads = ["arms", "margin", "seed sd", "no change", "seeds"]
+    """Pass / regression / open in % and mean seeds at each drop, one line a seed spread, margin and number of arms."""
+    heads = ["arms", "margin", "seed sd", "no change"]
     heads += [f"one arm -{drop}" for drop in DROPS] + [f"all arms -{drop}" for drop in DROPS]
     lines = [_line(heads), _line(["---"] * len(heads))]
     for settings in operating_settings():
-        first, *rest = [simulate(setting) for setting in settings]
+        found = [simulate(setting) for setting in settings]
         setting = settings[0]
-        shown = [str(setting.arms), f"{setting.margin}", f"{setting.sd}", shares(first), f"{first.seeds:.1f}"]
-        shown += [shares(found) for found in rest]
+        shown = [str(setting.arms), f"{setting.margin}", f"{setting.sd}"]
+        shown += [f"{shares(one)}, {one.seeds:.1f}" for one in found]
         lines.append(_line(shown + [""] * (len(heads) - len(shown))))
     return "\n".join(lines)
 
