@@ -42,7 +42,7 @@ class Section(BaseModel):
         """A copy with some values changed; they are not validated."""
         copied = super().model_copy(update=update, deep=deep)
         own = cast("dict[str, Any]", copied.__dict__)
-        for name in _KEPT_TEXTS:
+        for name in _KEPT:
             own.pop(name, None)
         return copied
 
@@ -209,6 +209,12 @@ class ProtocolSpec(Section):
         return self
 
     @cached_property
+    def with_exceptions(self) -> ProtocolSpec:
+        """The settings with all exceptions applied; made once, since all seeds of a row share a protocol."""
+        changes = {key: value for exception in self.exceptions for key, value in exception.set.items()}
+        return ProtocolSpec.model_validate({**self.model_dump(), **changes})
+
+    @cached_property
     def common_text(self) -> str:
         """`hashed_text` without the exceptions: what all methods of a cell share."""
         plain = self.hashed()
@@ -257,7 +263,13 @@ class Spec(Section):
         """The hashed part as plain JSON values."""
         return {name: getattr(self, name).hashed() for name in _SECTIONS} | {"seed": self.seed}
 
-    @property
+    def with_seed(self, seed: int) -> Spec:
+        """The same row of the same cell with another seed; both ids are worked out once."""
+        copied = self.model_copy(update={"seed": seed})
+        cast("dict[str, Any]", copied.__dict__).update(arm=self.arm, cell=self.cell)
+        return copied
+
+    @cached_property
     def run_id(self) -> str:
         """16 hex digits of the canonical JSON's hash; needs the data digest."""
         if self.data.digest is None:
@@ -267,18 +279,15 @@ class Spec(Section):
     @property
     def effective_protocol(self) -> ProtocolSpec:
         """The protocol with this method's exceptions applied."""
-        if not self.protocol.exceptions:
-            return self.protocol
-        changes = {key: value for exception in self.protocol.exceptions for key, value in exception.set.items()}
-        return ProtocolSpec.model_validate({**self.protocol.model_dump(), **changes})
+        return self.protocol.with_exceptions if self.protocol.exceptions else self.protocol
 
-    @property
+    @cached_property
     def cell(self) -> str:
         """Id of what is compared within one table: the same as run_id but for method, its exceptions, and seed."""
         texts = {"backbone": self.backbone.hashed_text, "data": self.data.hashed_text}
         return _digest({**texts, "protocol": self.protocol.common_text})
 
-    @property
+    @cached_property
     def arm(self) -> str:
         """Id of a table row: the same as run_id but for the seed."""
         return _digest({name: getattr(self, name).hashed_text for name in _SECTIONS})
@@ -286,7 +295,8 @@ class Spec(Section):
 
 _SECTIONS = ("backbone", "data", "method", "protocol")
 """In the order in which canonical JSON has them; the seed comes last."""
-_KEPT_TEXTS = ("hashed_text", "common_text")
+_KEPT = ("hashed_text", "common_text", "with_exceptions", "run_id", "cell", "arm")
+"""What a section works out once; a changed copy works it out anew."""
 
 
 def _digest(texts: dict[str, str]) -> str:

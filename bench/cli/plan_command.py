@@ -13,6 +13,7 @@ from bench.cli.suite_options import store_of, suite_of
 from bench.clock import duration_text
 from bench.config.compute_budget import read_cost
 from bench.errors import EXIT_FINE, EXIT_INCOMPLETE
+from bench.records.collection import collection_paused
 from bench.sweep.plan import Cost, Plan, make_plan
 from bench.sweep.plan_disk import Disk, disk_of
 from bench.sweep.todo import find_todo
@@ -21,6 +22,7 @@ MOST_ROWS = 100
 """Table rows that are listed; --json lists all runs."""
 
 
+@collection_paused()
 def run(options: argparse.Namespace) -> int:
     """Say what a suite costs; exit code 3 where some runs' cost is unknown."""
     suite, store = suite_of(options), store_of(options)

@@ -14,12 +14,14 @@ from bench.config.suite import Suite, load_suite
 from bench.errors import EXIT_FINE, BadInput
 from bench.page import Gallery, Part, write_page
 from bench.records import Store
+from bench.records.collection import collection_paused
 from bench.report import build_tables
 from bench.sweep.sweep import require_records
 
 ALL = "All records"
 
 
+@collection_paused()
 def run(options: argparse.Namespace) -> int:
     """Write the page of some suites, of folders of records, or of all records; from records alone."""
     folders = {name: root for name in options.suites if (root := in_place_of_a_suite(name)) is not None}

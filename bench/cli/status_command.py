@@ -13,6 +13,7 @@ from bench.clock import duration_text
 from bench.config.suite import Suite
 from bench.errors import EXIT_FINE, EXIT_INCOMPLETE
 from bench.records import Store
+from bench.records.collection import collection_paused
 from bench.sweep.options import leases_folder
 from bench.sweep.state import STATES, RunState, TimeLeft, run_states, time_left
 from bench.sweep.todo import find_todo
@@ -25,9 +26,14 @@ CLEAR = "\x1b[H\x1b[2J"
 
 def run(options: argparse.Namespace) -> int:
     """Say what is done, running, failed and waiting, and how long the rest takes; once or again and again."""
-    suite, store = suite_of(options), store_of(options)
     if options.watch is not None:
-        return _watch(suite, store, options.watch)
+        return _watch(suite_of(options), store_of(options), options.watch)
+    return _once(options)
+
+
+@collection_paused()
+def _once(options: argparse.Namespace) -> int:
+    suite, store = suite_of(options), store_of(options)
     states = _look(suite, store)
     if options.json:
         print(json.dumps([_plain(one) for one in states], indent=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bench.cli.suite_options import store_of, suite_of
 from bench.cli.tables import known_families, suite_tables, write_and_print
 from bench.errors import EXIT_FINE, EXIT_REGRESSION, BadInput
 from bench.records import Store
+from bench.records.collection import collection_paused
 from bench.report import Tables, build_tables, print_tables, write_tables
 from bench.report.json_tables import tables_json
 from bench.report.slices import Slice, sliced
@@ -20,6 +22,11 @@ from bench.sweep.sweep import require_records
 
 def run(options: argparse.Namespace) -> int:
     """Write the tables of a suite or of a folder of records, or compare files with them; nothing is trained."""
+    with contextlib.nullcontext() if options.figures else collection_paused():  # drawing leaves reference cycles
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     chosen = Slice(options.data, options.backbone, options.family)
     families = known_families()
     root = in_place_of_a_suite(options.suite)

@@ -12,9 +12,11 @@ from bench.records.sharing import mapping
 from bench.records.summaries import Summaries
 
 
-def read_attempt(folder: Path, summaries: Summaries) -> RunRecord:
-    """One attempt as a RunRecord; tolerates every kind of damage and a missing file."""
-    training = summaries.training(f"{folder}/{TRAIN_FILE}")
+def read_attempt(folder: Path, summaries: Summaries) -> RunRecord | None:
+    """One attempt as a RunRecord; tolerates every kind of damage. None where it has written nothing."""
+    training = summaries.training_if_any(f"{folder}/{TRAIN_FILE}")
+    if training is None:
+        return None
     begin, end = training.begin, training.end
     status, reason = _ending(end)
     record = RunRecord(

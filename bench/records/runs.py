@@ -83,20 +83,24 @@ class RunRecord:
 
     def evaluation_summary(self, evaluator: str) -> EvaluationSummary | None:
         """The summary of `evaluation_file` (read once); None without any."""
-        if evaluator not in self._evaluated:
-            file = self.evaluation_file(evaluator)
-            self._evaluated[evaluator] = None if file is None else self.summaries.evaluation(str(file))
-        return self._evaluated[evaluator]
+        file = self.evaluation_file(evaluator)
+        return None if file is None else self.summary_of(file)
+
+    def summary_of(self, file: Path) -> EvaluationSummary:
+        """The summary of one of `evaluations`, as the file was when it was first asked for."""
+        if file not in self._summaries:
+            self._summaries[file] = self.summaries.evaluation(str(file))
+        return self._summaries[file]
 
     @cached_property
-    def _evaluated(self) -> dict[str, EvaluationSummary | None]:
+    def _summaries(self) -> dict[Path, EvaluationSummary]:
         return {}
 
     def evaluation_file(self, evaluator: str) -> Path | None:
         """The file that `evaluation` reads: the newest complete record, else the newest one."""
         files = self.evaluations.get(evaluator, [])
         for file in reversed(files):
-            if self.summaries.evaluation(str(file)).end is not None:
+            if self.summary_of(file).end is not None:
                 return file
         return files[-1] if files else None
 
@@ -105,7 +109,10 @@ class RunRecord:
         """The record files of each evaluator, oldest version first."""
         found: dict[str, list[tuple[list[tuple[int, int, str]], Path]]] = {}
         with storage("cannot read", self.folder):
-            names = [entry.name for entry in os.scandir(self.folder)] if self.folder.is_dir() else []
+            try:
+                names = os.listdir(self.folder)  # noqa: PTH208 - a Path for each of 300,000 files takes seconds
+            except (FileNotFoundError, NotADirectoryError):
+                names = []
         for file in names:
             if file.startswith("eval-") and file.endswith(".jsonl"):
                 name, _, version = file[len("eval-") : -len(".jsonl")].rpartition("-")
@@ -124,10 +131,10 @@ class RunRecord:
 
     def file_problem(self, name: str) -> str | None:
         """ "is missing" or "is damaged" for a file beside the record (PREDICTIONS_FILE, WEIGHTS_FILE, ...)."""
-        path, recorded = self.folder / name, self.files.get(name)
+        recorded = self.files.get(name)
         if recorded is None:
-            return None if path.is_file() else "is missing"
-        digest = self.summaries.digest(str(path))
+            return None if (self.folder / name).is_file() else "is missing"
+        digest = self.summaries.digest(f"{self.folder}/{name}")
         return "is missing" if digest is None else None if digest == recorded else "is damaged"
 
 

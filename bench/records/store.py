@@ -18,9 +18,9 @@ from bench.records.collection import collection_paused
 from bench.records.errors import StorageError, storage
 from bench.records.gather import gather
 from bench.records.index import read_index, write_index
-from bench.records.runs import TRAIN_FILE, RunRecord
+from bench.records.runs import RunRecord
 from bench.records.speed import SpeedSession, read_session
-from bench.records.summaries import Summaries, signature_of
+from bench.records.summaries import Summaries
 
 SPEED_FOLDER = "speed"
 MANY = 2000
@@ -117,8 +117,9 @@ class Store:
     def _attempts(self, folder: Path) -> Iterator[RunRecord]:
         """The attempts that wrote anything; a folder made for one that never began is none."""
         for attempt in _subfolders(folder):
-            if signature_of(f"{attempt}/{TRAIN_FILE}") is not None:
-                yield read_attempt(attempt, self.summaries)
+            record = read_attempt(attempt, self.summaries)
+            if record is not None:
+                yield record
 
 
 def _decide(attempts: list[RunRecord]) -> RunRecord:
@@ -132,7 +133,7 @@ def _subfolders(folder: Path) -> list[Path]:
     with storage("cannot read", folder):
         try:
             with os.scandir(folder) as entries:
-                return sorted(Path(entry.path) for entry in entries if entry.is_dir())
+                return [Path(path) for path in sorted(entry.path for entry in entries if entry.is_dir())]
         except FileNotFoundError:
             return []
 

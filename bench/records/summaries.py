@@ -58,6 +58,11 @@ class Summaries:
         """The summary of a training record; that of an empty file where there is none."""
         return self._summary(self.training_files, path, summarise_training)
 
+    def training_if_any(self, path: str) -> TrainingSummary | None:
+        """The summary of a training record; None where there is no such file."""
+        signature = signature_of(path)
+        return None if signature is None else self._found(self.training_files, path, signature, summarise_training)
+
     def evaluation(self, path: str) -> EvaluationSummary:
         """The summary of an evaluator's record; that of an empty file where there is none."""
         return self._summary(self.evaluation_files, path, summarise_evaluation)

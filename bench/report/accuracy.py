@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.report.measurements import best_top1, by_seed, clean_metric, diagnostic, last_top1
+from bench.report.measurements import best_top1, by_seed, clean_metric, diagnostic
 from bench.report.rows import (
     COUNT_COLUMNS,
     COUNT_FIELD,
@@ -23,7 +23,7 @@ from bench.report.rows import (
 )
 from bench.report.study import Cell, Row, Study
 from bench.report.table import NOT_APPLICABLE, Column, Field, Record, Table, fixed, plain, with_interval
-from bench.stats import mean, mean_interval, paired_variance, sd, seed_correlation, seed_variance
+from bench.stats import Variance, mean, mean_interval, paired_variance, sd, seed_variance
 
 COLUMNS = [
     *LABEL_COLUMNS,
@@ -60,9 +60,9 @@ def accuracy_table(study: Study) -> Table:
     rows: list[Record] = []
     notes: list[str] = []
     for cell in study.cells:
-        top1 = {row.arm: by_seed(row.ok, last_top1) for row in cell.rows}
+        top1 = {row.arm: row.top1 for row in cell.rows}
         compared = differences(cell, top1)
-        notes += _spread(cell, top1)
+        notes += _spread(cell, top1, compared.variance)
         if not compared.pooled:
             notes.append(
                 f"{cell.title}: seed spreads of top-1 differ between methods, so each difference uses its own."
@@ -143,13 +143,13 @@ def _explanation(study: Study, rows: list[Record]) -> list[str]:
     return notes
 
 
-def _spread(cell: Cell, top1: dict[str, dict[int, float]]) -> list[str]:
+def _spread(cell: Cell, top1: dict[str, dict[int, float]], compared: Variance | None) -> list[str]:
     """How far seeds scatter, and what pairing them gains."""
-    single, paired, correlation = seed_variance(top1), paired_variance(top1), seed_correlation(top1)
+    single, paired = seed_variance(top1), compared or paired_variance(top1)
     if single is None or paired is None:
         return []
     text = (
         f"seed spread {math.sqrt(single.value) * 100:.2f} points, {math.sqrt(paired.value) * 100:.2f} with seeds paired"
     )
-    gain = "" if correlation is None else f", correlation between methods {fixed(correlation, 2)}"
+    gain = f", correlation between methods {fixed(1 - paired.value / single.value, 2)}" if single.value > 0 else ""
     return [f"{cell.title}: {text} ({paired.df} degrees of freedom){gain}."]

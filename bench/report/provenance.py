@@ -39,9 +39,10 @@ def _files(run: RunRecord) -> Iterator[tuple[str, str]]:
     """Names and digests of the files that a run's numbers come from."""
     yield TRAIN_FILE, run.training.digest
     for found in run.evaluations.values():
-        yield from ((path.name, run.summaries.evaluation(str(path)).digest) for path in found)
-    if run.file_problem(PREDICTIONS_FILE) is None:
-        yield PREDICTIONS_FILE, str(run.summaries.digest(str(run.folder / PREDICTIONS_FILE)))
+        yield from ((path.name, run.summary_of(path).digest) for path in found)
+    digest = run.summaries.digest(f"{run.folder}/{PREDICTIONS_FILE}")
+    if digest is not None and digest == run.files.get(PREDICTIONS_FILE, digest):
+        yield PREDICTIONS_FILE, digest
 
 
 def _content(path: Path) -> str:

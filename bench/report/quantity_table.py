@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.report.measurements import by_seed, last_top1
+from bench.report.measurements import by_seed
 from bench.report.quantity import Quantity, arms_of, groups_of, quantity_columns
 from bench.report.readings import Readings
 from bench.report.rows import (
@@ -126,7 +126,7 @@ def cell_numbers(cell: Cell, readings: Readings, quantities: Sequence[Quantity])
 
 def rows_by_accuracy(study: Study, cell: Cell) -> list[Row]:
     """A cell's rows as planned; without a plan the highest clean top-1 first."""
-    top1 = {row.arm: list(by_seed(row.ok, last_top1).values()) for row in cell.rows}
+    top1 = {row.arm: list(row.top1.values()) for row in cell.rows}
     return ordered_rows(study, cell, {arm: mean(values) if values else None for arm, values in top1.items()})
 
 

@@ -20,7 +20,6 @@ from bench.report.attacks import (
 )
 from bench.report.calibration_tables import calibration_quantities, calibration_text
 from bench.report.corruption_sets import CorruptionSet
-from bench.report.measurements import by_seed, last_top1
 from bench.report.ood_table import POSITIVE, ood_means
 from bench.report.quantity import Quantity, measured_only
 from bench.report.quantity_table import Further, quantity_table
@@ -103,7 +102,7 @@ def _corruptions(found: CorruptionSet, readings: Readings) -> list[Quantity]:
 
 
 def _clean(row: Row) -> Record:
-    values = list(by_seed(row.ok, last_top1).values())
+    values = list(row.top1.values())
     return interval_values("top1", mean_interval(values), 100, mean(values) if values else None)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.report.study import Cell, Row, Study
 from bench.report.table import Column, Field, Record, Value, with_interval
-from bench.stats import Interval, compare, mean
+from bench.stats import Interval, Variance, compare, mean
 
 LABEL_COLUMNS = [
     Column("data", "name of the data config"),
@@ -125,12 +125,16 @@ def interval_values(
 
 @dataclass(frozen=True)
 class Differences:
-    """All rows of a cell against its base in one measurement. measured: values by arm and seed, as shares."""
+    """All rows of a cell against its base in one measurement. measured: values by arm and seed, as shares.
+
+    variance: the paired variance of all rows, None where it cannot be told.
+    """
 
     cell: Cell
     measured: Mapping[str, Mapping[int, float]]
     intervals: Mapping[str, Interval | None]
     pooled: bool
+    variance: Variance | None = None
 
     def record(self, name: str, row: Row, df: bool = False, scale: float = 100.0) -> Record:
         """Values, in points, for `interval_columns(name)`; only the estimate where no interval can be told."""
@@ -150,7 +154,7 @@ def differences(cell: Cell, measured: Mapping[str, Mapping[int, float]]) -> Diff
     if cell.base is None:
         return Differences(cell, measured, {}, True)
     comparison = compare(measured, cell.base.arm)
-    return Differences(cell, measured, comparison.intervals, comparison.pooled)
+    return Differences(cell, measured, comparison.intervals, comparison.pooled, comparison.variance)
 
 
 def difference_text(name: str, decimals: int) -> Callable[[Record], str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.report.measurements import by_seed, last_top1, test_images
+from bench.report.measurements import test_images
 from bench.report.study import Cell, Study
 from bench.stats import LEVEL, POWER, Variance, detectable_difference, mean, paired_variance
 
@@ -15,7 +15,7 @@ def statements(study: Study) -> list[str]:
 
 
 def _statement(cell: Cell, reference: str) -> str:
-    top1 = {row.arm: values for row in cell.rows if (values := by_seed(row.ok, last_top1))}
+    top1 = {row.arm: row.top1 for row in cell.rows if row.top1}
     if cell.base is None or cell.base.arm not in top1:
         return f"shows no differences, since no run of {reference} ended ok."
     base = top1[cell.base.arm]

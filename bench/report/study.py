@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
 
 from bench.records import SCHEMA, RunRecord
+from bench.report.measurements import by_seed, last_top1
 from bench.spec import ExceptionSpec, Labels, Spec
 
 REFERENCE = "erm"
@@ -30,12 +32,17 @@ class Row:
     name: str
     runs: dict[int, RunRecord | None] = field(default_factory=dict[int, "RunRecord | None"])
 
-    @property
+    @cached_property
     def ok(self) -> dict[int, RunRecord]:
-        """The runs that ended ok, by seed."""
+        """The runs that ended ok, by seed; to be asked for once all runs are there."""
         return {seed: run for seed, run in sorted(self.runs.items()) if run is not None and run.status == "ok"}
 
-    @property
+    @cached_property
+    def top1(self) -> dict[int, float]:
+        """Test top-1 after the last epoch, shares by seed, of the runs that have one."""
+        return by_seed(self.ok, last_top1)
+
+    @cached_property
     def statuses(self) -> dict[str, int]:
         """How many planned runs have which status, "ok" first, then by name; runs without a record are "missing"."""
         found = [run.status if run is not None else "missing" for run in self.runs.values()]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -80,10 +82,11 @@ class Table:
 
     def csv(self) -> str:
         """The table as CSV text: fixed decimals, an empty cell for what was not measured, lines end in a newline."""
-        from pandas import DataFrame
-
-        cells = {column.name: [column.text(row[column.name]) for row in self.rows] for column in self.columns}
-        return str(DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n"))
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow([column.name for column in self.columns])
+        lines.writerows([column.text(row[column.name]) for column in self.columns] for row in self.rows)
+        return text.getvalue()
 
     def blocks(self) -> list[tuple[str, list[Record]]]:
         """Rows by cell and machine, where several timed one, each block with its title, in row order."""

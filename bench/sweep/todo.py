@@ -76,12 +76,17 @@ class Todo:
 def with_digests(suite: Suite) -> list[tuple[Spec, str]]:
     """The suite's specs with the digest of their data, and their titles. BadInput when data are missing."""
     found: dict[DataSpec, DataSpec] = {}
+    rows: dict[tuple[int, ...], Spec] = {}
     specs: list[tuple[Spec, str]] = []
     for planned in suite.planned:
-        data = planned.spec.data
-        if data not in found:
-            found[data] = data.model_copy(update={"digest": describe(data).digest})
-        specs.append((planned.spec.model_copy(update={"data": found[data]}), planned.title))
+        plain = planned.spec
+        row = tuple(map(id, (plain.data, plain.backbone, plain.protocol, plain.method, plain.labels)))
+        if row not in rows:
+            data = plain.data
+            if data not in found:
+                found[data] = data.model_copy(update={"digest": describe(data).digest})
+            rows[row] = plain.model_copy(update={"data": found[data]})
+        specs.append((rows[row].with_seed(plain.seed), planned.title))
     return specs
 
 
