@@ -42,8 +42,8 @@ class Section(BaseModel):
         """A copy with some values changed; they are not validated."""
         copied = super().model_copy(update=update, deep=deep)
         own = cast("dict[str, Any]", copied.__dict__)
-        for name in _KEPT:
-            own.pop(name, None)
+        for name in own.keys() - type(self).model_fields.keys():  # what was worked out from the old values
+            del own[name]
         return copied
 
 
@@ -295,8 +295,6 @@ class Spec(Section):
 
 _SECTIONS = ("backbone", "data", "method", "protocol")
 """In the order in which canonical JSON has them; the seed comes last."""
-_KEPT = ("hashed_text", "common_text", "with_exceptions", "run_id", "cell", "arm")
-"""What a section works out once; a changed copy works it out anew."""
 
 
 def _digest(texts: dict[str, str]) -> str:

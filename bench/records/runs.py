@@ -83,14 +83,20 @@ class RunRecord:
 
     def evaluation_summary(self, evaluator: str) -> EvaluationSummary | None:
         """The summary of `evaluation_file` (read once); None without any."""
-        file = self.evaluation_file(evaluator)
-        return None if file is None else self.summary_of(file)
+        if evaluator not in self._evaluated:
+            file = self.evaluation_file(evaluator)
+            self._evaluated[evaluator] = None if file is None else self.summary_of(file)
+        return self._evaluated[evaluator]
 
     def summary_of(self, file: Path) -> EvaluationSummary:
         """The summary of one of `evaluations`, as the file was when it was first asked for."""
         if file not in self._summaries:
             self._summaries[file] = self.summaries.evaluation(str(file))
         return self._summaries[file]
+
+    @cached_property
+    def _evaluated(self) -> dict[str, EvaluationSummary | None]:
+        return {}
 
     @cached_property
     def _summaries(self) -> dict[Path, EvaluationSummary]:
@@ -140,7 +146,12 @@ class RunRecord:
 
 def evaluation_file(folder: Path, name: str, version: str) -> Path:
     """Where an evaluator of this name and version writes its metrics inside an attempt."""
-    return folder / f"eval-{name}-{version}.jsonl"
+    return folder / evaluation_name(name, version)
+
+
+def evaluation_name(name: str, version: str) -> str:
+    """The name of that file."""
+    return f"eval-{name}-{version}.jsonl"
 
 
 def _version_key(version: str) -> list[tuple[int, int, str]]:

@@ -94,9 +94,11 @@ def _digest(content: bytes, _: Shared) -> str:
 
 def signature_of(path: str | Path) -> Signature | None:
     """What tells whether a file has changed; None where there is no such file."""
-    with storage("cannot read", path):
-        try:
-            facts = os.stat(path)  # noqa: PTH116 - a Path for each of 300,000 files takes seconds
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    try:
+        facts = os.stat(path)  # noqa: PTH116 - a Path for each of 300,000 files takes seconds
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError:
+        with storage("cannot read", path):
+            raise
     return facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino

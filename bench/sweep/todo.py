@@ -23,10 +23,10 @@ from bench.records import (
     WEIGHTS_FILE,
     RunRecord,
     Store,
-    evaluation_file,
 )
 from bench.records.attempt import deciding
 from bench.records.collection import collection_paused
+from bench.records.runs import evaluation_name
 from bench.records.sharing import mapping
 from bench.records.summaries import Summaries, signature_of
 from bench.sources import file_source_digest, method_source_digest
@@ -227,9 +227,9 @@ def _record_to_write(
     arm = current.arm
     carried: str | None = None
     number = 1
-    file = str(evaluation_file(folder, arm.name, arm.version))
+    file = f"{folder}/{evaluation_name(arm.name, arm.version)}"
     while True:
-        following = str(evaluation_file(folder, arm.name, f"{arm.version}.{number + 1}"))
+        following = f"{folder}/{evaluation_name(arm.name, f'{arm.version}.{number + 1}')}"
         found = summaries.evaluation(file)
         same_code = bool(found.begins or found.empty) and all(
             begin["digest"] == current.digest and begin["source_digest"] == current.source for begin in found.begins

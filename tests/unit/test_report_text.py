@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from pandas import DataFrame
 
 from bench.records import StorageError, Store
 from bench.report import build_tables, print_tables, write_tables
-from bench.report.table import fixed, shortened
+from bench.report.table import Column, Table, fixed, shortened
 from tests.golden.tables.awkward_study import awkward_plan, write_awkward_study
 from tests.golden.tables.example_records import make_spec, write_run, write_session, write_study
 
@@ -190,3 +191,14 @@ def test_a_session_alone_shows_in_the_throughput_of_planned_rows(tmp_path):
     text = printed(build_tables([], Store(tmp_path).sessions(), specs))
     assert "2.00 [2.00, 2.00]" in text
     assert "no run of erm ended ok" in text
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("a",)])
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_csv_is_what_pandas_writes(names, count):
+    columns = [Column(name, "", decimals=2 if name == "b" else None) for name in names]
+    values = ['comma, "quote"', None, "line\nbreak\r\ttab ; 'x' é"]
+    rows = [{"a": values[place], "b": place / 3 if place else None} for place in range(count)]
+    cells = {column.name: [column.text(row[column.name]) for row in rows] for column in columns}
+    wanted = DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n")
+    assert Table("t", "T", columns, [], rows).csv() == wanted

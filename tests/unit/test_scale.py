@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from bench import sources
+from bench import spec as spec_module
+from bench.cli.main import main
 from bench.cli.tables import suite_tables
 from bench.config.overrides import parse_set_options
 from bench.config.suite import load_suite
@@ -124,3 +127,59 @@ def test_the_synthetic_records_are_what_real_ones_look_like(folder):
     assert all("ends inside a line" in text or "text and checksum disagree" in text for text in torn)
     assert len(torn) == 2 * sum(1 for number in range(ROWS * SEEDS) if number % 200 == 4)
     assert [path.name for path in (folder / "results").iterdir()] == ["records"]
+
+
+def test_tables_look_at_each_file_of_a_run_a_fixed_number_of_times(folder, work, monkeypatch):
+    suite, store = suite_of(folder, SEEDS), store_of(folder)
+    suite_tables(suite, store)
+    looked: Counter[str] = Counter()
+    original = summaries.signature_of
+
+    def counted(path):
+        looked[str(path)] += 1
+        return original(path)
+
+    monkeypatch.setattr(summaries, "signature_of", counted)
+    monkeypatch.setattr("bench.sweep.todo.signature_of", counted)
+    suite_tables(suite, store)
+    most: dict[str, int] = {}
+    for path, count in looked.items():
+        most[kind] = max(most.get(kind := Path(path).name, 0), count)
+    assert most == {
+        "train.jsonl": 1,
+        "predictions.npz": 1,
+        "eval-clean-1.jsonl": 2,  # by the plan and by the tables
+        "eval-clean-1.2.jsonl": 1,  # whether the plan has a newer one to look at
+    }
+
+
+def test_ids_of_rows_and_cells_are_digested_once_a_row(folder, work, monkeypatch):
+    digested: Counter[str] = Counter()
+    original = spec_module._digest
+
+    def counted(texts):
+        digested["run" if "seed" in texts else "arm" if "method" in texts else "cell"] += 1
+        return original(texts)
+
+    monkeypatch.setattr(spec_module, "_digest", counted)
+    suite, store = suite_of(folder, SEEDS), store_of(folder)
+    todo = find_todo(suite, store)
+    run_states(todo)
+    suite_tables(suite, store)
+    assert digested["run"] <= 2 * ROWS * SEEDS, "once for each of two plans"
+    assert digested["arm"] <= 3 * ROWS
+    assert digested["cell"] <= 3 * ROWS
+
+
+def test_commands_search_for_cycles_only_where_they_draw_or_watch(folder, monkeypatch, capsys):
+    searching: list[bool] = []
+    monkeypatch.setattr("bench.cli.status_command.headline", lambda *_: searching.append(gc.isenabled()) or "")
+    monkeypatch.setattr("bench.cli.table_command.suite_tables", lambda *_: searching.append(gc.isenabled()) or 1 / 0)
+    monkeypatch.setenv("MIXBENCH_CACHE", str(folder / "cache"))
+    suite, results = str(folder / "configs/suite/synthetic.yaml"), str(folder / "results")
+    main(["status", suite, "--results", results, "--set", "seeds=1"])
+    for figures in ([], ["--figures"]):
+        with pytest.raises(ZeroDivisionError):
+            main(["table", suite, "--results", results, "--set", "seeds=1", *figures])
+    assert searching == [False, False, True]
+    assert gc.isenabled()

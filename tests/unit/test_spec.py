@@ -157,3 +157,15 @@ def test_canonical_json_sorts_and_refuses_nan():
     assert canonical_json({"b": 1, "a": [True, None]}) == '{"a":[true,null],"b":1}'
     with pytest.raises(ValueError, match="JSON"):
         canonical_json({"a": float("nan")})
+
+
+def test_ids_kept_in_a_spec_follow_its_copies():
+    spec = make_spec()
+    known = (spec.run_id, spec.arm, spec.cell)
+    seeded = spec.with_seed(spec.seed + 1)
+    fresh = Spec.model_validate(seeded.model_dump())
+    assert (seeded.run_id, seeded.arm, seeded.cell) == (fresh.run_id, fresh.arm, fresh.cell)
+    assert (seeded.run_id != known[0], seeded.arm, seeded.cell) == (True, *known[1:])
+    other = spec.model_copy(update={"data": spec.data.model_copy(update={"split_seed": 9})})
+    assert not {other.run_id, other.arm, other.cell} & set(known)
+    assert (spec.run_id, spec.arm, spec.cell) == known
