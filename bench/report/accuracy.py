@@ -23,7 +23,7 @@ from bench.report.rows import (
 )
 from bench.report.study import Cell, Row, Study
 from bench.report.table import NOT_APPLICABLE, Column, Field, Record, Table, fixed, plain, with_interval
-from bench.stats import Variance, mean, mean_interval, paired_variance, sd, seed_variance
+from bench.stats import mean, mean_interval, sd, seed_correlation, seed_variance
 
 COLUMNS = [
     *LABEL_COLUMNS,
@@ -61,8 +61,8 @@ def accuracy_table(study: Study) -> Table:
     notes: list[str] = []
     for cell in study.cells:
         top1 = {row.arm: row.top1 for row in cell.rows}
-        compared = differences(cell, top1)
-        notes += _spread(cell, top1, compared.variance)
+        compared = differences(cell, top1, cell.variance)
+        notes += _spread(cell, top1)
         if not compared.pooled:
             notes.append(
                 f"{cell.title}: seed spreads of top-1 differ between methods, so each difference uses its own."
@@ -143,13 +143,14 @@ def _explanation(study: Study, rows: list[Record]) -> list[str]:
     return notes
 
 
-def _spread(cell: Cell, top1: dict[str, dict[int, float]], compared: Variance | None) -> list[str]:
+def _spread(cell: Cell, top1: dict[str, dict[int, float]]) -> list[str]:
     """How far seeds scatter, and what pairing them gains."""
-    single, paired = seed_variance(top1), compared or paired_variance(top1)
+    single, paired = seed_variance(top1), cell.variance
     if single is None or paired is None:
         return []
     text = (
         f"seed spread {math.sqrt(single.value) * 100:.2f} points, {math.sqrt(paired.value) * 100:.2f} with seeds paired"
     )
-    gain = f", correlation between methods {fixed(1 - paired.value / single.value, 2)}" if single.value > 0 else ""
+    correlation = seed_correlation(paired, single)
+    gain = "" if correlation is None else f", correlation between methods {fixed(correlation, 2)}"
     return [f"{cell.title}: {text} ({paired.df} degrees of freedom){gain}."]

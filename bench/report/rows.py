@@ -125,16 +125,12 @@ def interval_values(
 
 @dataclass(frozen=True)
 class Differences:
-    """All rows of a cell against its base in one measurement. measured: values by arm and seed, as shares.
-
-    variance: the paired variance of all rows, None where it cannot be told.
-    """
+    """All rows of a cell against its base in one measurement. measured: values by arm and seed, as shares."""
 
     cell: Cell
     measured: Mapping[str, Mapping[int, float]]
     intervals: Mapping[str, Interval | None]
     pooled: bool
-    variance: Variance | None = None
 
     def record(self, name: str, row: Row, df: bool = False, scale: float = 100.0) -> Record:
         """Values, in points, for `interval_columns(name)`; only the estimate where no interval can be told."""
@@ -149,12 +145,17 @@ class Differences:
         return mean([own[seed] - base[seed] for seed in common]) if common else None
 
 
-def differences(cell: Cell, measured: Mapping[str, Mapping[int, float]]) -> Differences:
-    """Compare a cell's rows with its base; without a base there is nothing to compare with."""
+def differences(
+    cell: Cell, measured: Mapping[str, Mapping[int, float]], variance: Variance | None = None
+) -> Differences:
+    """Compare a cell's rows with its base; without a base there is nothing to compare with.
+
+    variance: the paired variance of what was measured, where it is known.
+    """
     if cell.base is None:
         return Differences(cell, measured, {}, True)
-    comparison = compare(measured, cell.base.arm)
-    return Differences(cell, measured, comparison.intervals, comparison.pooled, comparison.variance)
+    comparison = compare(measured, cell.base.arm, variance=variance)
+    return Differences(cell, measured, comparison.intervals, comparison.pooled)
 
 
 def difference_text(name: str, decimals: int) -> Callable[[Record], str]:

@@ -6,7 +6,7 @@ import math
 
 from bench.report.measurements import test_images
 from bench.report.study import Cell, Study
-from bench.stats import LEVEL, POWER, Variance, detectable_difference, mean, paired_variance
+from bench.stats import LEVEL, POWER, Variance, detectable_difference, mean
 
 
 def statements(study: Study) -> list[str]:
@@ -21,7 +21,7 @@ def _statement(cell: Cell, reference: str) -> str:
     base = top1[cell.base.arm]
     pairs = {arm: len(values.keys() & base.keys()) for arm, values in top1.items() if arm != cell.base.arm}
     seeds = max(pairs.values(), default=0)
-    variance = paired_variance(top1)
+    variance = cell.variance
     if not seeds:
         return f"shows no differences, since no other method has a finished run with a seed of {reference}'s."
     if variance is None:

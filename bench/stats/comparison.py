@@ -25,15 +25,17 @@ class Comparison:
     variance: Variance | None
 
 
-def compare(methods: Mapping[str, BySeed], reference: str, level: float = LEVEL) -> Comparison:
-    """Differences to the reference method, paired by seed.
+def compare(
+    methods: Mapping[str, BySeed], reference: str, level: float = LEVEL, variance: Variance | None = None
+) -> Comparison:
+    """Differences to the reference method, paired by seed. variance: `paired_variance` of them, where it is known.
 
     The variance is pooled over methods unless Bartlett's test finds their spreads unequal; then each method's own
     paired differences give a t interval with pairs - 1 degrees of freedom. In simulations with seven methods and
     equal spread both rules cover 95 %; where one method's spread is three times the others', the pooled interval
     alone covers 74-80 % of the time for it, this rule 85-95 % from 5 seeds on.
     """
-    variance = paired_variance(methods)
+    variance = variance or paired_variance(methods)
     pooled = equal_spread_probability(methods) >= EQUAL_SPREAD_LEVEL
     intervals: dict[str, Interval | None] = {}
     for name, values in methods.items():

@@ -49,9 +49,8 @@ def paired_variance(methods: Mapping[str, BySeed]) -> Variance | None:
     return Variance(math.fsum(residual**2 for residual in residuals) / df, df)
 
 
-def seed_correlation(methods: Mapping[str, BySeed]) -> float | None:
+def seed_correlation(paired: Variance | None, single: Variance | None) -> float | None:
     """How far methods move together over seeds: 1 - paired variance / seed variance. None where it is undefined."""
-    paired, single = paired_variance(methods), seed_variance(methods)
     return 1 - paired.value / single.value if paired and single and single.value > 0 else None
 
 

@@ -16,7 +16,9 @@ from bench.config.overrides import parse_set_options
 from bench.config.suite import load_suite
 from bench.records import Store, summaries
 from bench.records.summaries import Summaries
+from bench.report import study
 from bench.spec import MethodSpec, ProtocolSpec, Section, Spec
+from bench.stats import comparison
 from bench.sweep import data_facts, plan_disk
 from bench.sweep.plan import make_plan
 from bench.sweep.plan_disk import disk_of
@@ -60,6 +62,8 @@ def work(folder, monkeypatch) -> Counter[str]:
     counted(sources, "_digest")
     counted(data_facts, "describe")
     counted(plan_disk, "_formula")
+    counted(study, "paired_variance")
+    counted(comparison, "paired_variance")
     sources.method_source_digest.cache_clear()
     sources.file_source_digest.cache_clear()
     data_facts._known.clear()
@@ -96,6 +100,8 @@ def test_tables_read_each_file_once_and_make_digests_by_row(folder, work, seeds)
     assert work["import_closure"] <= len(METHODS) + 1
     assert work["hashed"] <= 3 * ROWS, "sections are shared by the seeds of a row"
     assert work["model_validate"] <= 5
+    if seeds > 1:  # of one seed there is no variance to keep
+        assert work["paired_variance"] == len(tables.study.cells), "it decomposes all runs of a cell"
     before = Counter(work)
     suite_tables(suite, store)
     assert {

@@ -76,7 +76,7 @@ def test_methods_without_common_seeds_are_not_compared():
 @pytest.mark.parametrize("values", [{}, {"a": {}}, {"a": {0: 1.0, 1: 2.0}}, {"a": {0: 1.0}, "b": {0: 2.0}}])
 def test_too_little_for_a_paired_variance(values):
     assert paired_variance(values) is None
-    assert seed_correlation(values) is None
+    assert seed_correlation(paired_variance(values), seed_variance(values)) is None
     assert paired_difference({0: 1.0}, {0: 2.0}, None) is None
 
 
@@ -102,7 +102,7 @@ def test_seed_variance_is_the_anova_mean_square_within():
 @pytest.mark.parametrize("rho", [0.0, 0.7])
 def test_seed_correlation_estimates_rho(rho):
     values = study(np.random.default_rng(9), 30, 200, rho)
-    assert seed_correlation(values) == pytest.approx(rho, abs=0.12)
+    assert seed_correlation(paired_variance(values), seed_variance(values)) == pytest.approx(rho, abs=0.12)
 
 
 @pytest.mark.parametrize(("methods", "seeds"), [(2, 3), (7, 3), (7, 5)])
