@@ -40,10 +40,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _study(options: argparse.Namespace) -> tuple[Study, str]:
     """A suite's runs, its missing ones too, and its name; or all records of a folder, else of `--results`."""
-    root = in_place_of_a_suite(options.suite) if options.suite is not None else None
+    root = in_place_of_a_suite(options.suite, options.assignments) if options.suite is not None else None
     if root is not None:
-        if options.assignments:
-            raise BadInput("--set: changes a suite, and a folder of records is none")
         return arrange(Store(root).runs(), None, options.against or REFERENCE), "compare"
     store = store_of(options)
     require_records(store)

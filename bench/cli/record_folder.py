@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.config.folders import ConfigFolders
@@ -10,13 +11,18 @@ from bench.records import TRAIN_FILE
 from bench.records.store import SPEED_FOLDER
 
 
-def in_place_of_a_suite(given: str) -> Path | None:
-    """The folder of records that stands where a suite may stand. None: a suite, which wins over a folder so named."""
+def in_place_of_a_suite(given: str, assignments: Sequence[str] = ()) -> Path | None:
+    """The folder of records that stands where a suite may stand. None: a suite, which wins over a folder so named.
+
+    assignments: `--set`, which only a suite understands. BadInput for a folder with them, or without records.
+    """
     path = Path(given).expanduser()
     if not path.is_dir() or ConfigFolders().find("suite", given) is not None:
         return None
     root = records_folder(path)
     require_runs(root)
+    if assignments:
+        raise BadInput("--set: changes a suite, and a folder of records is none")
     return root
 
 

@@ -29,11 +29,9 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     chosen = Slice(options.data, options.backbone, options.family)
     families = known_families()
-    root = in_place_of_a_suite(options.suite)
+    root = in_place_of_a_suite(options.suite, options.assignments)
     suite = None
     if root is not None:
-        if options.assignments:
-            raise BadInput("--set: changes a suite, and a folder of records is none")
         store = Store(root)
         tables, folder = build_tables(store.runs(), store.sessions(), hardware=options.hardware), root.parent / "tables"
     else:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from bench.page.part import row_key
 from bench.report import Tables
-from bench.report.corruption_sets import EXTRA
 from bench.report.rows import IS_BASE
 from bench.report.table import Record, fixed
 
@@ -57,14 +56,17 @@ def heat_maps(place: int, tables: Tables, cell: str) -> list[HeatMap]:
     for evaluator in evaluators:
         own = [row for row in severities.rows if row["evaluator"] == evaluator and row["cell"] == cell]
         names = list(dict.fromkeys(str(row["corruption"]) for row in own))
+        extra = len({str(row["corruption"]) for row in own if row["counted"] == "no"})
         label = "corruption" if len(evaluators) == 1 else evaluator
-        found = _heat_map(place, evaluator, label, names, rows)
+        found = _heat_map(place, evaluator, label, names, extra, rows)
         if found is not None:
             made.append(found)
     return made
 
 
-def _heat_map(place: int, evaluator: str, label: str, names: list[str], rows: list[Record]) -> HeatMap | None:
+def _heat_map(
+    place: int, evaluator: str, label: str, names: list[str], extra: int, rows: list[Record]
+) -> HeatMap | None:
     columns = [f"{label}_{name}" for name in names]
     shown = [row for row in rows if any(_number(row, column) is not None for column in columns)]
     if not shown:
@@ -84,7 +86,6 @@ def _heat_map(place: int, evaluator: str, label: str, names: list[str], rows: li
         )
         for row in shown
     ]  # fmt: skip
-    extra = sum(name in EXTRA for name in names)
     return HeatMap(evaluator, [name.replace("_", " ") for name in names], extra, base is not None, reach, lines)
 
 

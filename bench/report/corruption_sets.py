@@ -51,9 +51,11 @@ class CorruptionSet:
     def description(self) -> str:
         """What is averaged, in words."""
         severities = sorted({severity for found in self.counted.values() for severity in found})
-        which = "the 15 standard corruptions" if self.standard else f"{len(self.counted)} corruption(s)"
+        number = len(self.counted)
+        which = "the 15 standard corruptions" if self.standard else f"{number} corruption{'s' if number > 1 else ''}"
+        levels = "severity" if len(severities) == 1 else "severities"
         source = ", images from files" if self.source == "files" else f", {self.source}" if self.source else ""
-        return f"{which} at severities {', '.join(map(str, severities))}{source}"
+        return f"{which} at {levels} {', '.join(map(str, severities))}{source}"
 
     def of(self, corruption: str) -> Quantity:
         """Accuracy under one corruption: the mean over its severities."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from bench.page.charts import cell_charts
@@ -98,6 +100,16 @@ def test_the_heat_map_holds_differences_and_the_reference_accuracies(tables):
     for gap, level, above, side in gaps:
         assert level == pytest.approx(gap / reach, abs=0.001)
         assert gap < 1e-9 or side == ("better" if above else "worse")
+
+
+def test_what_counts_in_the_mean_is_what_the_table_says(tables):
+    """Digits have a gaussian_blur that counts, photographs have one that does not."""
+    changed = copy.deepcopy(tables)
+    for row in changed.detail("robustness-severities").rows:
+        if row["corruption"] == "gaussian_blur":
+            row["counted"] = "yes"
+    [found] = heat_maps(0, changed, tables.study.cells[0].id)
+    assert found.extra == 3
 
 
 def test_a_cell_without_measurements_has_no_charts(tables):

@@ -29,7 +29,7 @@ page.labelled = (traces) => {
 
 page.traces = (chart, choice) => {
   const keys = [...new Set(chart.choices.flatMap((one) => one.traces.map((trace) => trace.key)))];
-  const shown = choice.traces.filter((trace) => page.showsKey(trace.key));
+  const shown = page.shown(choice);
   const labelled = page.labelled(shown);
   const known = shown.flatMap((trace) => trace.x);
   const middle = (Math.min(...known) + Math.max(...known)) / 2;
@@ -71,13 +71,11 @@ page.traces = (chart, choice) => {
   return drawn;
 };
 
-// Half of an A4 sheet on its side, with a legend of two columns: when a browser asks for paper, the page still has the
-// width of the screen.
-page.paper = (traces) => ({
-  width: 490,
-  height: 230 + 9 * traces,
-  font: { color: page.colour("--text"), family: "system-ui, sans-serif", size: 10 },
-});
+page.shown = (choice) => choice.traces.filter((trace) => page.showsKey(trace.key));
+
+// Half of an A4 sheet on its side, with room for the legend: when a browser asks for paper, the page still has the width
+// of the screen.
+page.paper = (traces) => ({ width: 490, height: 230 + 9 * traces });
 
 page.layout = (choice) => {
   const axis = (title) => ({
@@ -92,15 +90,15 @@ page.layout = (choice) => {
     margin: { l: 50, r: 12, t: 12, b: 44 },
     paper_bgcolor: page.colour("--surface"),
     plot_bgcolor: page.colour("--surface"),
-    font: { color: page.colour("--text"), family: "system-ui, sans-serif", size: narrow ? 11 : 12 },
+    font: { color: page.colour("--text"), family: "system-ui, sans-serif", size: page.printing ? 10 : narrow ? 11 : 12 },
     hoverlabel: { bgcolor: page.colour("--surface"), font: { color: page.colour("--text") }, align: "left", namelength: -1 },
     xaxis: axis(choice.x),
     yaxis: axis(choice.y),
-    showlegend: choice.traces[0].mode === "lines" || !page.labelled(choice.traces.filter((trace) => page.showsKey(trace.key))),
+    showlegend: choice.traces[0].mode === "lines" || !page.labelled(page.shown(choice)),
     legend: { orientation: "h", y: -0.22, yanchor: "top", x: 0 },
     hovermode: "closest",
     dragmode: narrow ? false : "zoom",
-    ...(page.printing ? page.paper(choice.traces.filter((trace) => page.showsKey(trace.key)).length) : {}),
+    ...(page.printing ? page.paper(page.shown(choice).length) : {}),
   };
 };
 
@@ -122,7 +120,7 @@ page.choiceOf = (figure) => figure.chart.choices[figure.choice?.value ?? 0];
 page.renewChart = (figure) => {
   const { chart } = figure;
   const choice = page.choiceOf(figure);
-  const told = choice.traces.filter((trace) => page.showsKey(trace.key)).length;
+  const told = page.shown(choice).length;
   figure.caption.textContent = chart.choices.length > 1 ? `${choice.label}. ${chart.about}` : chart.about;
   figure.plot.setAttribute("aria-label", `${chart.title}: ${choice.label}. ${chart.about} ${told} methods are drawn.`);
   figure.stale = true;
