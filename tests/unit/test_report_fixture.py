@@ -16,7 +16,7 @@ from scipy import stats
 
 from bench.cli.main import main
 from bench.errors import BadInput
-from bench.records import RecordWriter, Store
+from bench.records import RecordWriter, Store, file_facts
 from bench.report import build_tables, write_tables
 from bench.report.build import DETAIL_NAMES
 from bench.report.latex import escaped
@@ -166,6 +166,23 @@ def test_records_digest_tells_records_apart_and_not_places(tmp_path, tables):
             path.write_bytes(path.read_bytes() + b"\n")
             after = digests(tmp_path / "records")
             assert {arm for arm in before if before[arm] != after[arm]} == {row.arm}
+
+
+def test_damaged_predictions_are_none_of_what_a_row_stands_on(tmp_path):
+    def records(content: bytes | None) -> object:
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_bytes(content)
+        [row] = build_tables(Store(tmp_path).runs()).leaderboard.rows
+        return row["records"]
+
+    folder = write_run(tmp_path, make_spec("erm"), 0.8, status=None)
+    path = folder / "predictions.npz"
+    with RecordWriter(folder / "train.jsonl") as record:
+        record.append("file", name=path.name, **file_facts(b"whole"))
+        record.append("end", status="ok", reason=None, seconds=2.0)
+    assert records(b"whole") != records(None)
+    assert records(b"whale") == records(None)
 
 
 def test_records_digest_is_that_of_the_files_read_by_hand():
