@@ -14,13 +14,13 @@ from tests.oracle.mixing_checks import MEAN, STD, normalise, photographs, ready,
 from tests.oracle.pil_operations import pil_chain
 
 
-def check_views_equal_pil(method: AugMix, images: Tensor, key: Key) -> float:
+def check_views_equal_pil(method: AugMix, images: Tensor, key: Key, strength: float | None = None) -> float:
     """All views against one image at a time through PIL and float64 NumPy, given the drawn plan, weights and strengths.
 
-    Returns the largest difference in levels.
+    `strength`, if any, takes the place of the drawn ones. Returns the largest difference in levels.
     """
     shape = shape_of(images)
-    draws, plan = method.draw(key, shape), method.plan(key, shape)
+    draws, plan = with_strength(method.draw(key, shape), strength), method.plan(key, shape)
     views = method.views(images, normalise, draws)
     worst = 0.0
 
@@ -37,13 +37,20 @@ def check_views_equal_pil(method: AugMix, images: Tensor, key: Key) -> float:
         compare(views[0], clean)
     for v, view in enumerate(views[1:] if method.jsd else views):
         for i in range(len(images)):
-            strength = float(draws["m"][v, i])
+            share = float(draws["m"][v, i])
             mixed = np.zeros(images.shape[1:])
             for k in range(method.width):
                 end = pil_chain(images[i], plan, (v * method.width + k) * len(images) + i)
                 mixed += float(draws["weights"][v, k, i]) * end.double().numpy()
-            compare(view[i], (1 - strength) * clean[i] + strength * mixed)
+            compare(view[i], (1 - share) * clean[i] + share * mixed)
     return worst
+
+
+def with_strength(draws: Draws, strength: float | None) -> Draws:
+    """The draws with one strength m for all images, unless it is None."""
+    if strength is None:
+        return draws
+    return Draws(draws.branch, {**draws.tensors, "m": torch.full_like(draws["m"], strength)})
 
 
 def check_drawn_per_image(method: AugMix) -> None:

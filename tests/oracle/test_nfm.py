@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pytest
 import torch
 from scipy import stats
-from torch import Tensor, nn
 
 from methods import nfm
-from methods.api import Batch, BatchShape, Draws, Edit, FeatureMap, Task
+from methods.api import Batch, BatchShape, Task
 from methods.manifold_mixup import ManifoldMixup
 from methods.nfm import NoisyFeatureMixup, disturbed
 from methods.ops.keys import Key
-from methods.ops.white_noise import draw_seeds, normal, uniform
+from methods.ops.white_noise import draw_seeds
 from tests.oracle.input_method_checks import check_label_faults_are_caught, check_labels_follow_pixels, take_step
 from tests.oracle.mixing_checks import CLASSES, cross_entropy, normalise, photographs, ready, shape_of
+from tests.oracle.nfm_checks import Stages, check_depth
 
 KEYS = [Key("nfm", number) for number in range(30)]
 SHAPE = BatchShape(5, 3, 8, 10)
-
-
-class Stages(nn.Module):
-    """Three stages that halve the values and keep the shape, with two prefix tokens; remembers what came after."""
-
-    num_classes = CLASSES
-    stages = ("one", "two", "three")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[FeatureMap] = []
-
-    def forward(self, images: Tensor, edit: Mapping[int, Edit] | None = None) -> Tensor:
-        features = FeatureMap(images, images[:, :, 0, :2].transpose(1, 2))
-        for stage in range(3):
-            features = FeatureMap(features.spatial / 2, features.prefix / 2)  # type: ignore[operator]
-            if edit and stage in edit:
-                features = edit[stage](features)
-                self.seen.append(features)
-        return features.spatial.mean(1)[:, 0, :CLASSES] + features.prefix.sum((1, 2))[:, None]  # type: ignore[union-attr]
 
 
 def quiet(**settings: float) -> NoisyFeatureMixup:
@@ -63,27 +41,7 @@ def test_without_noise_it_is_manifold_mixup_bit_for_bit() -> None:
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_hidden_features_equal_a_loop_over_values(stage: int) -> None:
-    check_hidden(stage)
-
-
-def check_hidden(stage: int) -> None:
-    images, backbone, method = normalise(photographs(4, 3, 4, 5)), Stages(), NoisyFeatureMixup()
-    method.setup(backbone, Task(CLASSES, cross_entropy, (3, 4, 5)))  # type: ignore[arg-type]
-    draws = method.draw(Key("hidden", stage), shape_of(images))
-    draws = Draws(f"stage{stage}", draws.tensors)
-    method.loss(backbone, Batch((images,), torch.arange(4)), draws)  # type: ignore[arg-type]
-    before = FeatureMap(images / 2**stage, images[:, :, 0, :2].transpose(1, 2) / 2**stage)
-    lam, (scale, shift) = draws["lam"].item(), draws["levels"].tolist()
-    for part, values in enumerate(before):
-        assert values is not None
-        seeds = draws["seeds"][2 * part : 2 * part + 2]
-        u, n = uniform(seeds[0], values.shape).numpy(), normal(seeds[1], values.shape).numpy()
-        expected = np.empty(values.shape)
-        for place in np.ndindex(*values.shape):
-            partner = (draws["permutation"][place[0]].item(), *place[1:])
-            mixed = lam * values[place].item() + (1 - lam) * values[partner].item()
-            expected[place] = (1 + scale * (2 * u[place] - 1)) * mixed + shift * n[place]
-        np.testing.assert_allclose(backbone.seen[-1][part].numpy(), expected, rtol=0, atol=1e-5)
+    check_depth(NoisyFeatureMixup(), stage, (4, 3, 4, 5), Key("hidden", stage))
 
 
 def test_input_noise_has_the_drawn_levels() -> None:
@@ -150,4 +108,4 @@ def test_planted_faults_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patched:
             patched.setattr(nfm, "disturbed", fault)
             with pytest.raises(AssertionError):
-                check_hidden(1)
+                check_depth(NoisyFeatureMixup(), 1, (4, 3, 4, 5), Key("hidden", 1))

@@ -2,133 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from methods import recursivemix
-from methods.api import Batch, BatchShape, Edit, FeatureMap, Loss, Task, guided
+from methods.api import Batch, BatchShape
 from methods.ops.boxes import share_outside
 from methods.ops.keys import Key
 from methods.ops.resize_paste import nearest_into
 from methods.recursivemix import HISTORY, LABELS, RecursiveMix, region_features
-from tests.oracle.mixing_checks import CLASSES, cross_entropy, normalise, photographs, shape_of
-
-LABELS_OF = [torch.tensor(labels) for labels in ([0, 4, 2, 2], [1, 0, 3, 4], [2, 2, 1, 0], [4, 3, 0, 1])]
-
-
-class Pooled(nn.Module):
-    """Features are means of 2 x 2 pixels, logits a linear map of their mean; keeps the batches that it sees."""
-
-    num_classes = CLASSES
-    stages = ("only",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(CLASSES, 3, generator=torch.Generator().manual_seed(2)))
-        self.seen: list[Tensor] = []
-
-    def features(self, images: Tensor, stage: int = -1) -> FeatureMap:
-        self.seen.append(images.detach())
-        return FeatureMap(F.avg_pool2d(images, 2), None)
-
-    def head(self, features: FeatureMap) -> Tensor:
-        return features.spatial.mean((2, 3)) @ self.weight.T
-
-    def forward(self, images: Tensor, edit: Mapping[int, Edit] | None = None) -> Tensor:
-        return self.head(self.features(images))
-
-    def width(self, stage: int = -1) -> int:
-        return 3
-
-    @contextlib.contextmanager
-    def probe(self) -> Iterator[None]:
-        yield
-
-
-def batches(height: int = 12, width: int = 16, size: int = 4) -> list[Batch]:
-    return [
-        Batch((normalise(photographs(size, 3, height, width, seed)),), labels[:size])
-        for seed, labels in enumerate(LABELS_OF)
-    ]
-
-
-def set_up(**settings: Any) -> tuple[RecursiveMix, Pooled]:
-    method, backbone = RecursiveMix(**settings), Pooled()
-    method.setup(backbone, Task(CLASSES, cross_entropy, (3, 12, 16)))  # type: ignore[arg-type]
-    return method, backbone
-
-
-def step(method: RecursiveMix, backbone: Pooled, batch: Batch, key: Key) -> Loss:
-    draws = method.draw(key, shape_of(batch.views[0]))
-    loss = method.loss(backbone, batch, guided(method, backbone, batch, draws))  # type: ignore[arg-type]
-    method.remember(batch, loss.carry)
-    return loss
-
-
-def slow_region(features: np.ndarray, top: float, bottom: float, left: float, right: float) -> np.ndarray:
-    """RoIAlign with one bin, for features (C, h, w) and a box in positions of the feature map."""
-    rows, columns = math.ceil(bottom - top), math.ceil(right - left)
-    total = np.zeros(len(features))
-    for i in range(rows):
-        for j in range(columns):
-            y = top - 0.5 + (i + 0.5) * (bottom - top) / rows
-            x = left - 0.5 + (j + 0.5) * (right - left) / columns
-            y, x = max(y, 0.0), max(x, 0.0)
-            upper, first = min(int(y), features.shape[1] - 1), min(int(x), features.shape[2] - 1)
-            lower, second = min(upper + 1, features.shape[1] - 1), min(first + 1, features.shape[2] - 1)
-            down, along = min(y - upper, 1.0) * (lower > upper), min(x - first, 1.0) * (second > first)
-            total += (1 - down) * ((1 - along) * features[:, upper, first] + along * features[:, upper, second])
-            total += down * ((1 - along) * features[:, lower, first] + along * features[:, lower, second])
-    return total / max(rows * columns, 1)
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    return logits - logits.max() - np.log(np.exp(logits - logits.max()).sum())
-
-
-def check_steps(**settings: Any) -> None:
-    """Four steps: images, losses and shares, with dense soft labels and no history but that of this loop."""
-    method, backbone = set_up(**settings)
-    weight = backbone.weight.detach().double().numpy()
-    head = {name: value.detach().double().numpy() for name, value in method.region_head.named_parameters()}
-    past: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for number, batch in enumerate(batches()):
-        key = Key("steps", number)
-        top, bottom, left, right = method.draw(key, shape_of(batch.views[0]))["box"].tolist()
-        backbone.seen.clear()
-        loss = step(method, backbone, batch, key)
-        lam = 1 - (bottom - top) * (right - left) / (12 * 16)
-        total, now = 0.0, []
-        for image, (own, label) in enumerate(zip(batch.views[0].double().numpy(), batch.labels.tolist(), strict=True)):
-            if past:
-                before, before_label, before_prediction = past[image]
-            else:
-                before, before_label = own, np.eye(CLASSES)[label]
-                before_prediction = np.exp(log_softmax(weight @ own.mean((1, 2))))
-            mixed = own.copy()
-            for row in range(top, bottom):
-                for column in range(left, right):
-                    source = (row - top) * 12 // (bottom - top), (column - left) * 16 // (right - left)
-                    mixed[:, row, column] = before[:, source[0], source[1]]
-            np.testing.assert_allclose(backbone.seen[-1][image].numpy(), mixed, rtol=0, atol=1e-5)
-            soft = lam * np.eye(CLASSES)[label] + (1 - lam) * before_label
-            logits = log_softmax(weight @ mixed.mean((1, 2)))
-            features = mixed.reshape(3, 6, 2, 8, 2).mean((2, 4))
-            region = head["weight"] @ slow_region(features, top / 2, bottom / 2, left / 2, right / 2) + head["bias"]
-            total -= soft @ logits + method.omega * (1 - lam) * (before_prediction @ log_softmax(region))
-            now.append((mixed, soft, np.exp(logits)))
-        past = now
-        assert loss.total.item() == pytest.approx(total / 4, rel=1e-4)
-        assert loss.parts["share_kept"].item() == pytest.approx(lam, abs=1e-6)
+from tests.oracle.mixing_checks import CLASSES, shape_of
+from tests.oracle.recursivemix_checks import batches, check_steps, set_up, slow_region, step
 
 
 @pytest.mark.parametrize("omega", [0.0, 0.1, 2.0])
@@ -197,7 +87,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped() -> None:
 
 def test_smaller_and_larger_batches() -> None:
     method, backbone = set_up()
-    small, large = batches(size=2), batches(size=4)
+    small, large = batches(2), batches(4)
     step(method, backbone, large[0], Key("size", 0))
     kept = method.past_images.clone()
     draws = method.draw(Key("size", 1), shape_of(small[1].views[0]))
