@@ -16,6 +16,7 @@ from bench.sweep.todo import Todo, find_todo
 from bench.tune.choose import OPEN, Outcome, choose
 from bench.tune.comparison import ByArm, runs_by_arm
 from bench.tune.plan import ArmPlan, Settings, plan_trials
+from bench.tune.settings_file import require_same, write_settings
 from bench.tune.table import trials_table, tuning_table
 from bench.tune.trials import TUNING_FOLDER, run_trials, trial_store
 from bench.tune.tuned_suite import Tuned, write_tuned_suite
@@ -43,7 +44,8 @@ def tuning_folder(results: Path, suite: Suite) -> Path:
 def tune(suite: Suite, given: Overrides, results: Path, settings: Settings, options: Options) -> Tuning:
     """Tune a suite's methods and compare default with tuned settings. Goes on from records where it was stopped.
 
-    given: the command line's settings, already part of `suite`. BadInput where the suite cannot be tuned fairly.
+    given: the command line's settings, already part of `suite`. BadInput where the suite cannot be tuned fairly, or
+    where the folder of its tuning is of other settings.
     """
     if suite.file.compute is not None:
         raise BadInput(
@@ -51,6 +53,8 @@ def tune(suite: Suite, given: Overrides, results: Path, settings: Settings, opti
             "time the tuned suite, then fit its epochs"
         )
     plans = plan_trials(suite, settings)
+    folder = tuning_folder(results, suite)
+    require_same(folder, settings, given)
     tuned = [
         Tuned(plan, tuple(found), choose(found))
         for plan, found in zip(plans, run_trials(suite, plans, trial_store(results), options), strict=True)
@@ -60,7 +64,8 @@ def tune(suite: Suite, given: Overrides, results: Path, settings: Settings, opti
         return Tuning([], [], waiting, None, None)
     store = Store(results / "records")
     missing, default = _results(suite, store, options)
-    suites = _write(suite, given, tuned, plans, tuning_folder(results, suite), settings)
+    write_settings(folder, settings, given)
+    suites = _write(suite, given, tuned, plans, folder, settings)
     after: ByArm = {}
     for each in suites:
         lacking, found = _results(each, store, options)

@@ -15,6 +15,7 @@ AT_ONCE = [
     (("run", "tiny", "--workers", "0"), "must be a whole number from 1"),
     (("eval", "tiny", "--evals", "cleen"), "unknown evaluator 'cleen'; did you mean 'clean'?"),
     (("table", "tiny"), "no records here"),
+    (("tune", "tiny", "--trials", "2"), "add --set data.validation=0.1"),
     (("check", "missing.yaml"), "there is no such file"),
     (("new", "Not A Name"), "cannot name a method"),
     (("new", "mixup"), "there is a method 'mixup' already"),
@@ -26,6 +27,7 @@ FOUND_BY_A_WORKER = [
     (("run", "tiny", "--set", "backbone=resnet1888"), "timm has no model 'resnet1888'; did you mean 'resnet18"),
     (("run", "tiny", "--set", "protocol.optimizer=adamwx"), "did you mean 'adamw'?"),
     (("run", "tiny", "--device", "cuda:99"), "--device cuda:99"),
+    (("speed", "quickstart", "--device", "cuda:99"), "--device cuda:99"),
 ]
 
 
@@ -39,6 +41,7 @@ def test_one_line_and_exit_code_2(mixbench, arguments, message):
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+    assert not (mixbench.folder / "results").exists()
 
 
 @pytest.mark.parametrize(("arguments", "message"), FOUND_BY_A_WORKER, ids=name)
@@ -47,7 +50,7 @@ def test_what_only_a_worker_can_see_ends_the_sweep_at_once(mixbench, arguments, 
     assert done.returncode == 2, done.stderr
     assert message in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert not list(mixbench.records.glob("*/*/train.jsonl"))
+    assert not (mixbench.folder / "results").exists()
 
 
 def test_a_file_that_does_not_parse_is_named_with_its_line(mixbench):

@@ -114,6 +114,15 @@ def test_an_interrupted_tuning_goes_on_from_its_records_to_the_same_numbers(tune
     assert {name: (tuned.out / "tiny" / name).read_bytes() for name in before} == before
 
 
+def test_other_settings_overwrite_nothing(tuned):
+    before = {path: path.read_bytes() for path in tuned.out.rglob("*") if path.is_file()}
+    refused = tuned(*TUNE, "--trials", "4", "--seed", "7")
+    assert refused.returncode == 2
+    assert "tuning/tiny: holds a tuning with other settings (trials 4" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert {path: path.read_bytes() for path in tuned.out.rglob("*") if path.is_file()} == before
+
+
 def test_without_validation_images_nothing_is_trained(mixbench):
     refused = mixbench("tune", "tiny", "--trials", "2")
     assert refused.returncode == 2
