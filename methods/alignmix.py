@@ -42,7 +42,8 @@ class AlignMix(Method):
 
     Differences from the official code: "official" stopping makes a pair's plan depend on its batch mates and waits for
     the host in every iteration, so "fixed" is the default. The plan and the mix are float32 whatever autocast says.
-    The loss is the protocol's; the paper reports the best test epoch of one seed.
+    The loss is the protocol's; the paper reports the best test epoch of one seed. `lam_per: sample` draws one lam an
+    image, which that code does not offer; the coins stay the batch's.
 
     Decoder (AlignMixup/AE): the authors released no code for it, so this is a reading of the paper. In the batches
     whose maps are mixed the decoder reconstructs the normalised images from the clean maps, before mixing; loss +
@@ -83,6 +84,7 @@ class AlignMix(Method):
         decoder: bool = False,
         reconstruction_weight: Annotated[float, Ge(0)] = 1.0,
         decoder_width: Annotated[int, Ge(1)] = 64,
+        lam_per: Annotated[Literal["batch", "sample"], "neutral"] = "batch",
     ) -> None:
         super().__init__()
         self.alpha = alpha
@@ -98,6 +100,7 @@ class AlignMix(Method):
         self.reconstructs = decoder
         self.reconstruction_weight = reconstruction_weight
         self.decoder_width = decoder_width
+        self.lam_per = lam_per
         self.decoder: Decoder | None = None
 
     def setup(self, backbone: Backbone, task: Task) -> None:
@@ -109,11 +112,12 @@ class AlignMix(Method):
             self.decoder = Decoder(width, reduction, task.input_shape, self.decoder_width, generator)
 
     def draw(self, key: Key, shape: BatchShape) -> Draws:
-        """branch: "input", "to_first" or "to_second". lam: () float32. permutation: (B,) int64.
+        """branch: "input", "to_first" or "to_second". lam: () or (B,) float32. permutation: (B,) int64.
 
         No draw depends on another one or on `aligned`, so that arms are paired.
         """
-        tensors = {"lam": draw_lam(key, self.alpha), "permutation": draw_permutation(key, shape.size)}
+        lam = draw_lam(key, self.alpha, shape.size if self.lam_per == "sample" else None)
+        tensors = {"lam": lam, "permutation": draw_permutation(key, shape.size)}
         if key.fold("branch").generator().random() < self.input_share:
             return Draws(INPUT, tensors)
         if self.direction != "both":
@@ -148,8 +152,8 @@ class AlignMix(Method):
     def mix_features(self, features: FeatureMap, branch: str, permutation: Tensor, lam: Tensor) -> FeatureMap:
         """A batch's maps mixed with those of its permutation, in the features' own dtype.
 
-        branch: "to_first" or "to_second". permutation: (B,) int64. lam: () float32 in [0, 1]. The result lies in memory
-        as the features do; maps in channels_last are worked on without a copy.
+        branch: "to_first" or "to_second". permutation: (B,) int64. lam: () or (B,) float32 in [0, 1]. The result lies
+        in memory as the features do; maps in channels_last are worked on without a copy.
         """
         spatial, prefix = features
         with torch.autocast(spatial.device.type, enabled=False):
@@ -161,7 +165,7 @@ class AlignMix(Method):
                     second = carry_to_first(second, assignment)
                 else:
                     first = carry_to_second(first, assignment)
-            mixed = torch.lerp(second, first, lam).to(spatial.dtype).reshape(spatial.shape)
+            mixed = torch.lerp(second, first, lam.reshape(-1, 1, 1)).to(spatial.dtype).reshape(spatial.shape)
         return FeatureMap(mixed, None if prefix is None else mix(prefix, prefix[permutation], lam))
 
     @torch.no_grad()

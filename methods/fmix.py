@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -29,9 +29,11 @@ class FMix(Method):
     Differences from the official code: it weights the labels by the drawn lam, which is up to one pixel off the share
     of the mask that is used here. Its soft edges (`max_soft`) and its reformulated loss are left out. Where a spectrum
     of a real image has no imaginary part, none is used, so that every Fourier library gives the same image.
+    `lam_per: sample` draws one lam and one mask an image, which that code does not offer.
 
     Traps: the mask comes from a sort, so a difference of rounding between devices can swap two pixels of nearly the
-    same brightness. alpha 0 means lam = 1: images stay bit for bit and labels one-hot. The mean share kept is 0.5.
+    same brightness. alpha 0 means lam = 1: images stay bit for bit and labels one-hot. The mean share kept is 0.5. With
+    one mask an image the host draws H * W numbers for each of them.
     """
 
     title = "FMix"
@@ -46,25 +48,29 @@ class FMix(Method):
         *,
         alpha: Annotated[float, Ge(0)] = 1.0,
         decay: Annotated[float, Ge(0)] = 3.0,
+        lam_per: Annotated[Literal["batch", "sample"], "neutral"] = "batch",
     ) -> None:
         super().__init__()
         self.alpha = alpha
         self.decay = decay
+        self.lam_per = lam_per
 
     def draw(self, key: Key, shape: BatchShape) -> Draws:
-        """spectrum: (H, W // 2 + 1, 2) float32. kept: () int64 pixels. permutation: (B,) int64."""
-        exact = draw_lam(key, self.alpha).item() * shape.height * shape.width
-        up = key.fold("rounding").generator().random() < 0.5
+        """spectrum: (H, W // 2 + 1, 2) float32. kept: () int64 pixels. Both have B in front with one lam an image.
+        permutation: (B,) int64."""
+        count = shape.size if self.lam_per == "sample" else None
+        exact = draw_lam(key, self.alpha, count).double().numpy() * shape.height * shape.width
+        up = np.asarray(key.fold("rounding").generator().random(count)) < 0.5
         return Draws(
             tensors={
-                "spectrum": draw_spectrum(key, shape.height, shape.width),
-                "kept": torch.tensor(int(np.ceil(exact) if up else np.floor(exact))),
+                "spectrum": draw_spectrum(key, shape.height, shape.width, count),
+                "kept": torch.from_numpy(np.where(up, np.ceil(exact), np.floor(exact)).astype(np.int64)),
                 "permutation": draw_permutation(key, shape.size),
             }
         )
 
     def guide(self, backbone: Backbone, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
-        """mask: (H, W) bool, true where an image keeps its own pixels."""
+        """mask: (H, W) or (B, H, W) bool, true where an image keeps its own pixels."""
         image = low_frequency_image(draws["spectrum"], self.decay, batch.views[0].shape[-1])
         return {"mask": brightest(image, draws["kept"])}
 
@@ -72,6 +78,6 @@ class FMix(Method):
         """The mixed loss of one pass over the cut images."""
         (images,) = batch.views
         permutation, mask = draws["permutation"], draws["mask"]
-        logits = backbone(torch.where(mask, images, images[permutation]))
-        lam = draws["kept"].float() / mask.numel()
-        return Loss(mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam), {"share_kept": lam})
+        logits = backbone(torch.where(mask[..., None, :, :], images, images[permutation]))
+        lam = draws["kept"].float() / (mask.shape[-2] * mask.shape[-1])
+        return Loss(mixed_loss(self.task.criterion, logits, batch.labels, permutation, lam), {"share_kept": lam.mean()})

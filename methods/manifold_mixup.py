@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge
 
@@ -26,7 +26,7 @@ class ManifoldMixup(Method):
     Differences from the official code: that code minimises the binary cross entropy of the softmax outputs against the
     two-hot label, for the plain baseline too; here the loss is the protocol's, cross entropy unless it says otherwise,
     so numbers are not comparable with the paper's. Stages are the backbone's own, where the paper has those of a
-    ResNet.
+    ResNet. `lam_per: sample` draws one lam an image, which that code does not offer.
 
     Traps: at the same key lam and permutation are those of Mixup whatever the depth, so depth 0 is Mixup bit for bit.
     Nothing is mixed in evaluation: the edit exists only inside this loss.
@@ -47,10 +47,12 @@ class ManifoldMixup(Method):
         *,
         alpha: Annotated[float, Ge(0)] = 2.0,
         deepest_stage: Annotated[int, Ge(0)] = 2,
+        lam_per: Annotated[Literal["batch", "sample"], "neutral"] = "batch",
     ) -> None:
         super().__init__()
         self.alpha = alpha
         self.deepest_stage = deepest_stage
+        self.lam_per = lam_per
 
     def skip(self, backbone: Backbone, task: Task) -> str | None:
         """Backbones with fewer main stages than the deepest one to mix."""
@@ -59,9 +61,10 @@ class ManifoldMixup(Method):
         return None
 
     def draw(self, key: Key, shape: BatchShape) -> Draws:
-        """branch: "input", "stage1", "stage2", ... lam: () float32. permutation: (B,) int64."""
+        """branch: "input", "stage1", "stage2", ... lam: () or (B,) float32. permutation: (B,) int64."""
         depth = int(key.fold("depth").generator().integers(self.deepest_stage + 1))
-        tensors = {"lam": draw_lam(key, self.alpha), "permutation": draw_permutation(key, shape.size)}
+        lam = draw_lam(key, self.alpha, shape.size if self.lam_per == "sample" else None)
+        tensors = {"lam": lam, "permutation": draw_permutation(key, shape.size)}
         return Draws(branch=f"stage{depth}" if depth else INPUT, tensors=tensors)
 
     def loss(self, backbone: Backbone, batch: Batch, draws: Draws) -> Loss:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ class NoisyFeatureMixup(Method):
 
     Differences from the official code: the noise is made from a hash of positions and drawn seeds, which gives the same
     noise on every device; that code takes it from the generator of GPU 0. Stages are the backbone's own.
+    `lam_per: sample` draws one lam an image, which that code does not offer; the noise stays as it is.
 
     Traps: noise has the scale of normalised pixels or of raw features, so its strength depends on the depth and on the
     normalisation. Noise stays at alpha 0, where only the mixing ends; with both levels at 0 this is Manifold Mixup of
@@ -50,12 +51,14 @@ class NoisyFeatureMixup(Method):
         additive: Annotated[float, Ge(0)] = 0.4,
         multiplicative: Annotated[float, Ge(0)] = 0.2,
         deepest_stage: Annotated[int, Ge(0)] = 3,
+        lam_per: Annotated[Literal["batch", "sample"], "neutral"] = "batch",
     ) -> None:
         super().__init__()
         self.alpha = alpha
         self.additive = additive
         self.multiplicative = multiplicative
         self.deepest_stage = deepest_stage
+        self.lam_per = lam_per
 
     def skip(self, backbone: Backbone, task: Task) -> str | None:
         """Backbones with fewer main stages than the deepest one to mix."""
@@ -64,13 +67,13 @@ class NoisyFeatureMixup(Method):
         return None
 
     def draw(self, key: Key, shape: BatchShape) -> Draws:
-        """branch: "input", "stage1", ... lam: () float32. permutation: (B,) int64. levels: (2,) float32, the strengths
-        of the multiplicative and of the additive noise. seeds: (4, 2) int64, see `disturbed`.
+        """branch: "input", "stage1", ... lam: () or (B,) float32. permutation: (B,) int64. levels: (2,) float32, the
+        strengths of the multiplicative and of the additive noise. seeds: (4, 2) int64, see `disturbed`.
         """
         depth = int(key.fold("depth").generator().integers(self.deepest_stage + 1))
         levels = key.fold("levels").generator().beta(2, 5, 2) * (self.multiplicative, self.additive)
         tensors = {
-            "lam": draw_lam(key, self.alpha),
+            "lam": draw_lam(key, self.alpha, shape.size if self.lam_per == "sample" else None),
             "permutation": draw_permutation(key, shape.size),
             "levels": torch.from_numpy(levels.astype(np.float32)),
             "seeds": draw_seeds(key.fold("noise"), 4),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +14,8 @@ from torchvision.ops import roi_align
 from methods.api import Backbone, Batch, BatchShape, Draws, Loss, Method, Task
 from methods.ops.boxes import box_mask, draw_box, share_outside
 from methods.ops.keys import Key
-from methods.ops.resize_paste import nearest_into
+from methods.ops.resize_paste import nearest_into, nearest_into_each
+from methods.ops.sample_boxes import box_masks, draw_boxes, shares_outside
 
 LABELS = 24
 """Labels kept an image. Each step halves the weight of the past at least, so what is older weighs below 2**-23."""
@@ -38,6 +39,7 @@ class RecursiveMix(Method):
     itself for its past, with one more pass to predict it, so that every step has the same form. Edges of the box are
     rounded (see CutMix), where that code truncates. Labels older than 24 steps, which weigh less than 2**-23, are
     counted as the 24th. With label smoothing in the protocol the smoothed labels are mixed, as in that code.
+    `lam_per: sample` draws one share and one box an image, which that code does not offer.
 
     Traps: the past is kept in buffers, so a resumed run goes on as if it had not stopped; a batch larger than the
     previous one starts anew. The layer for the box is used in training only. Shrinking changes what share of the
@@ -61,10 +63,12 @@ class RecursiveMix(Method):
         *,
         area: Annotated[float, Gt(0), Le(0.5)] = 0.5,
         omega: Annotated[float, Ge(0)] = 0.1,
+        lam_per: Annotated[Literal["batch", "sample"], "neutral"] = "batch",
     ) -> None:
         super().__init__()
         self.area = area
         self.omega = omega
+        self.lam_per = lam_per
 
     def setup(self, backbone: Backbone, task: Task) -> None:
         """Make the linear layer of the box and an empty history."""
@@ -78,9 +82,12 @@ class RecursiveMix(Method):
             self.register_buffer(name, torch.empty(0, dtype=torch.int64 if name == "past_labels" else torch.float32))
 
     def draw(self, key: Key, shape: BatchShape) -> Draws:
-        """box: (4,) int64 top, bottom, left, right, ends excluded."""
-        share = key.fold("share").generator().uniform(0, self.area)
-        return Draws(tensors={"box": draw_box(key, 1 - share, shape.height, shape.width)})
+        """box: (4,) or (B, 4) int64 top, bottom, left, right, ends excluded."""
+        generator = key.fold("share").generator()
+        if self.lam_per == "sample":
+            lam = torch.from_numpy(1 - generator.uniform(0, self.area, shape.size))
+            return Draws(tensors={"box": draw_boxes(key, lam, shape.height, shape.width)})
+        return Draws(tensors={"box": draw_box(key, 1 - generator.uniform(0, self.area), shape.height, shape.width)})
 
     def guide(self, backbone: Backbone, batch: Batch, draws: Draws) -> Mapping[str, Tensor]:
         """past_images (B, C, H, W); past_labels (24, B) int64, newest first, and their past_weights (24, B);
@@ -102,8 +109,13 @@ class RecursiveMix(Method):
         (images,) = batch.views
         box = draws["box"]
         height, width = images.shape[-2:]
-        lam = share_outside(box, height, width)
-        mixed = torch.where(box_mask(box, height, width), nearest_into(draws["past_images"], box), images)
+        if self.lam_per == "sample":
+            lam, inside = shares_outside(box, height, width), box_masks(box, height, width)
+            past = nearest_into_each(draws["past_images"], box)
+        else:
+            lam, inside = share_outside(box, height, width), box_mask(box, height, width)
+            past = nearest_into(draws["past_images"], box)
+        mixed = torch.where(inside, past, images)
         labels = torch.cat([batch.labels[None], draws["past_labels"][:-1]])
         weights = pushed(draws["past_weights"], lam)
 
@@ -114,14 +126,15 @@ class RecursiveMix(Method):
         region = self.region_head(region_features(features.spatial, box, height, width))
         agreement = (draws["past_predictions"] * F.log_softmax(region.float(), 1)).sum(1)
         consistency = -agreement.mean()
+        weighted = -((1 - lam) * agreement).mean() if self.lam_per == "sample" else (1 - lam) * consistency
         carry = {
             "past_images": mixed.detach(),
             "past_labels": labels,
             "past_weights": weights,
             "past_predictions": logits.detach().float().softmax(1),
         }
-        parts = {"share_kept": lam, "classification": classification.detach(), "consistency": consistency.detach()}
-        return Loss(classification + self.omega * (1 - lam) * consistency, parts, carry)
+        losses = {"classification": classification.detach(), "consistency": consistency.detach()}
+        return Loss(classification + self.omega * weighted, {"share_kept": lam.mean(), **losses}, carry)
 
     def remember(self, batch: Batch, carry: Mapping[str, Tensor]) -> None:
         """Keep what the next step pastes."""
@@ -137,21 +150,23 @@ class RecursiveMix(Method):
 
 
 def pushed(weights: Tensor, lam: Tensor) -> Tensor:
-    """Weights (n, B) of past labels after a new one of weight lam () came before them; the two oldest are joined."""
+    """Weights (n, B) of past labels after a new one of weight lam, () or (B,), came before them; the two oldest are
+    joined."""
     older = (1 - lam) * weights
     oldest = older[-2:].sum(0, keepdim=True)
     return torch.cat([lam.expand(1, weights.shape[1]), older[:-2], oldest])
 
 
 def region_features(features: Tensor, box: Tensor, height: int, width: int) -> Tensor:
-    """RoIAlign of one box (4,) in pixels of the image (height, width) on features (B, C, h, w): (B, C) float32.
+    """RoIAlign of one box (4,), or of one an image (B, 4), in pixels of the image (height, width) on features
+    (B, C, h, w): (B, C) float32.
 
     Bilinear samples on a regular grid of ceil(side) points a side of the box, in positions of the feature map, averaged
     (He et al. 2017, arXiv 1703.06870, section 3; pixel centres at half integers). An empty box gives zeros.
     """
-    top, bottom, left, right = box.float().unbind()
+    top, bottom, left, right = box.float().unbind(-1)
     down, along = features.shape[-2] / height, features.shape[-1] / width
-    corners = torch.stack([left * along, top * down, right * along, bottom * down])
+    corners = torch.stack([left * along, top * down, right * along, bottom * down], -1)
     numbers = torch.arange(len(features), device=features.device, dtype=torch.float32)[:, None]
     boxes = torch.cat([numbers, corners.expand(len(features), 4)], 1)
     with torch.autocast(features.device.type, enabled=False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor
@@ -35,6 +36,7 @@ class SaliencyMix(Method):
     its pixels, so the official box is at a place that has little to do with saliency; here the map is that of the
     pixels. Edges are rounded to the nearest pixel boundary, as in this CutMix, where that code truncates the side and
     halves it by integer division. Of pixels with the same saliency the first in reading order is the peak.
+    `lam_per: sample` draws one lam an image and mixes each image with `probability`; the official code has neither.
 
     Traps: with `peak_of: batch` all other images get a box that their own saliency has no part in. The peak of a
     photograph is often a highlight near the border, and a clipped box leaves more of the own image: the mean label
@@ -58,17 +60,19 @@ class SaliencyMix(Method):
         alpha: Annotated[float, Ge(0)] = 1.0,
         probability: Annotated[float, Ge(0), Le(1)] = 1.0,
         peak_of: Literal["batch", "partner"] = "batch",
+        lam_per: Annotated[Literal["batch", "sample"], "neutral"] = "batch",
     ) -> None:
         super().__init__()
         self.alpha = alpha
         self.probability = probability
         self.peak_of = peak_of
+        self.lam_per = lam_per
 
     def draw(self, key: Key, shape: BatchShape) -> Draws:
-        """lam: () float32 before clipping, 1 in a batch that is not mixed. permutation: (B,) int64."""
-        lam = torch.ones(())
-        if key.fold("apply").generator().random() < self.probability:
-            lam = draw_lam(key, self.alpha)
+        """lam: () or (B,) float32 before clipping, 1 where nothing is mixed. permutation: (B,) int64."""
+        count = shape.size if self.lam_per == "sample" else None
+        mixed = torch.from_numpy(np.asarray(key.fold("apply").generator().random(count) < self.probability))
+        lam = torch.where(mixed, draw_lam(key, self.alpha, count), 1.0)
         return Draws(tensors={"lam": lam, "permutation": draw_permutation(key, shape.size)})
 
     def views(self, images: Tensor, normalise: Normalise, draws: Draws) -> tuple[Tensor, ...]:
@@ -83,7 +87,7 @@ class SaliencyMix(Method):
         permutation, lam = draws["permutation"], draws["lam"]
         height, width = images.shape[-2:]
         maps = saliency[:, 0] if self.peak_of == "partner" else saliency[:1, 0]
-        pasted = box_masks(boxes_around(peaks(maps), lam, height, width), height, width)
+        pasted = box_masks(boxes_around(peaks(maps), lam.reshape(-1, 1), height, width), height, width)
         logits = backbone(torch.where(pasted[:, None], images[permutation], images))
         kept = 1 - pasted.float().mean((1, 2)).expand(len(images))
         total = mixed_loss(self.task.criterion, logits, batch.labels, permutation, kept)

@@ -18,8 +18,9 @@ def peaks(maps: Tensor) -> Tensor:
 def boxes_around(centres: Tensor, lam: Tensor, height: int, width: int) -> Tensor:
     """(N, 4) int64 top, bottom, left, right in pixels, ends excluded, of boxes around the middles of pixels.
 
-    centres: (N, 2) int64 row and column. lam: float32 in [0, 1], () for all or (N, 1). Sides are sqrt(1 - lam)
-    times height and width; each edge is rounded to the nearest pixel boundary and what sticks out is clipped.
+    centres: (N, 2) int64 row and column, or (1, 2) for all. lam: float32 in [0, 1], () for all or (N, 1). Sides are
+    sqrt(1 - lam) times height and width; each edge is rounded to the nearest pixel boundary and what sticks out is
+    clipped.
     """
     size = torch.tensor([height, width], device=centres.device)
     half = (1 - lam).clamp(min=0).sqrt() * size / 2

@@ -111,13 +111,15 @@ def check_steps(
         batch = batch_of(size, channels, height, width, number)
         draws = method.draw(key.fold(number), shape_of(batch.views[0]))
         if box is not None:
-            draws = Draws(tensors={**draws.tensors, "box": torch.tensor(box)})
-        top, bottom, left, right = draws["box"].tolist()
+            draws = Draws(tensors={**draws.tensors, "box": torch.tensor(box).expand_as(draws["box"])})
+        boxes = draws["box"].expand(size, 4).tolist()
         backbone.seen.clear()
         loss = step(method, backbone, batch, draws)
-        lam = 1 - (bottom - top) * (right - left) / (height * width)
-        total, now = 0.0, []
+        total, now, shares = 0.0, [], []
         for image, (own, label) in enumerate(zip(batch.views[0].double().numpy(), batch.labels.tolist(), strict=True)):
+            top, bottom, left, right = boxes[image]
+            lam = 1 - (bottom - top) * (right - left) / (height * width)
+            shares.append(lam)
             if len(past) >= size:
                 before, before_label, before_prediction = past[image]
             else:
@@ -138,7 +140,7 @@ def check_steps(
         past = now
         check_kept_labels(loss, [soft for _, soft, _ in now])
         assert loss.total.item() == pytest.approx(total / size, rel=1e-4)
-        assert loss.parts["share_kept"].item() == pytest.approx(lam, abs=1e-6)
+        assert loss.parts["share_kept"].item() == pytest.approx(np.mean(shares), abs=1e-6)
 
 
 def check_kept_labels(loss: Loss, soft: list[np.ndarray]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bench.backbones.adapter import TimmBackbone
 from bench.backbones.build import build_backbone
-from bench.config.catalogue import method_names
+from bench.config.catalogue import method_facts, method_names
 from bench.config.folders import ConfigFolders
 from bench.config.sections import resolve_method
 from bench.data.normalise import Normaliser
@@ -34,8 +34,17 @@ BY_AREA = [name for name in method_names() if FACTS[name]["label_gap"] == 0]
 SIDES = st.sampled_from([64, 80, 96])
 
 
-def fresh(name: str, channels: int, height: int, width: int) -> tuple[Method, TimmBackbone]:
-    method = build_method(resolve_method(name, "test", ConfigFolders(), []).spec)
+PER_SAMPLE = [
+    (name, {"lam_per": "sample"}) for name in BY_AREA if "lam_per" in method_facts(name).parameters.model_fields
+]
+CASES = [*((name, {}) for name in BY_AREA), *PER_SAMPLE, ("saliencymix", {"lam_per": "sample", "peak_of": "partner"})]
+
+
+def fresh(
+    name: str, channels: int, height: int, width: int, changes: dict[str, str] | None = None
+) -> tuple[Method, TimmBackbone]:
+    spec = resolve_method(name, "test", ConfigFolders(), []).spec
+    method = build_method(spec.model_copy(update={"parameters": {**spec.parameters, **(changes or {})}}))
     backbone = _net(channels)
     task = Task(CLASSES, cross_entropy, (channels, height, width))
     assert method.skip(backbone, task) is None
@@ -62,9 +71,17 @@ def with_lam(method: Method, lam: float | None) -> None:
 
 
 def largest_gap(
-    name: str, size: int, channels: int, height: int, width: int, seed: int, lam: float | None, steps: int = 4
+    name: str,
+    size: int,
+    channels: int,
+    height: int,
+    width: int,
+    seed: int,
+    lam: float | None,
+    changes: dict[str, str] | None = None,
+    steps: int = 4,
 ) -> float:
-    method, backbone = fresh(name, channels, height, width)
+    method, backbone = fresh(name, channels, height, width, changes)
     with_lam(method, lam)
     labels = torch.arange(size) % 2
     shape = (size, channels, height, width)
@@ -84,18 +101,28 @@ def largest_gap(
 def test_most_methods_are_looked_at() -> None:
     assert len(BY_AREA) >= 16
     assert {"mixup", "cutmix", "puzzlemix", "comixup"} <= set(BY_AREA)
+    assert len(PER_SAMPLE) >= 11
 
 
-@pytest.mark.parametrize("name", BY_AREA)
+@pytest.mark.parametrize(
+    ("name", "changes"), CASES, ids=lambda given: str(given) if isinstance(given, str) else "-".join(given.values())
+)
 @settings(max_examples=6, deadline=None, database=None, derandomize=True)
 @given(
     st.integers(1, 5), st.sampled_from([1, 3]), SIDES, SIDES, st.integers(0, 10**6),
     st.sampled_from([None, 0.0, 1.0]),
 )  # fmt: skip
 def test_mean_brightness_is_the_weight_of_the_white_label(
-    name: str, size: int, channels: int, height: int, width: int, seed: int, lam: float | None
+    name: str,
+    changes: dict[str, str],
+    size: int,
+    channels: int,
+    height: int,
+    width: int,
+    seed: int,
+    lam: float | None,
 ) -> None:
-    assert largest_gap(name, size, channels, height, width, seed, lam) < 1e-3
+    assert largest_gap(name, size, channels, height, width, seed, lam, changes) < 1e-3
 
 
 @pytest.mark.parametrize("module", [mixup, cutmix])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,13 +21,18 @@ CASES = settings(max_examples=25, deadline=None, database=None, derandomize=True
 SEEDS = st.integers(0, 10**6)
 LEVELS = st.sampled_from([0.0, 0.3, 2.0])
 SETTINGS = st.fixed_dictionaries(
-    {"alpha": st.sampled_from([0.0, 0.2, 1.0, 4.0]), "additive": LEVELS, "multiplicative": LEVELS}
+    {
+        "alpha": st.sampled_from([0.0, 0.2, 1.0, 4.0]),
+        "additive": LEVELS,
+        "multiplicative": LEVELS,
+        "lam_per": st.sampled_from(["batch", "sample"]),
+    }
 )
 SHAPES = st.tuples(st.integers(1, 5), st.sampled_from([1, 3]), st.integers(1, 5), st.integers(CLASSES, 8))
 
 
 @CASES
-@given(SHAPES, SETTINGS, st.integers(0, 3), st.sampled_from([None, 0.0, 1.0]), SEEDS)
+@given(SHAPES, SETTINGS, st.integers(0, 3), st.sampled_from([None, None, 0.0, 1.0]), SEEDS)
 def test_every_depth_equals_a_loop(
     shape: tuple[int, int, int, int], chosen: dict[str, Any], depth: int, lam: float | None, seed: int
 ) -> None:
@@ -52,10 +58,11 @@ def test_draws_are_in_range_and_the_keys_own(
     assert (draws["levels"] <= torch.tensor([chosen["multiplicative"], chosen["additive"]])).all()
 
 
+@pytest.mark.parametrize("lam_per", ["batch", "sample"])
 @CASES
 @given(SHAPES, SEEDS)
-def test_labels_follow_pixels_without_noise(shape: tuple[int, int, int, int], seed: int) -> None:
-    method = NoisyFeatureMixup(additive=0.0, multiplicative=0.0, deepest_stage=0)
+def test_labels_follow_pixels_without_noise(lam_per: Any, shape: tuple[int, int, int, int], seed: int) -> None:
+    method = NoisyFeatureMixup(additive=0.0, multiplicative=0.0, deepest_stage=0, lam_per=lam_per)
     check_labels_follow_pixels(method, shape, [Key("labels", seed)])
 
 
