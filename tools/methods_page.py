@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "methods.md"
 FACTS = shipped_configs() / "method-facts.json"
 BOARDS = {
     name: ROOT / "results" / "reference" / name / "tables" / "leaderboard.csv"
-    for name in ("all-methods", "all-methods-vit")
+    for name in ("all-methods", "all-methods-vit", "all-methods-map")
 }
 """The first one that timed a method counts."""
 NOT_MEASURED = "not measured"
@@ -33,9 +33,24 @@ where labels follow the pixels, more where the definition takes labels from else
 maps) or mixes more than two images; `-` where nothing is mixed in pixel space. `passes` counts images through the
 network and its copies in one step, as a multiple of the batch. `python tools/method_facts.py` measures these three.
 `time / erm` is the step time as a ratio to plain training with its 95 % interval, from the records in
-`results/reference/all-methods`, or in `results/reference/all-methods-vit` where a network is named; ratios hold for
-that machine and network.
+`results/reference/all-methods`, or in `results/reference/all-methods-vit` or `results/reference/all-methods-map` where
+a network is named; ratios hold for that machine and network.
 
+"""
+PER_SAMPLE = """
+## One lam a batch or one an image
+
+With `lam_per: sample` lam, and the box or mask that hangs on it, is drawn for each image; the default is one for the
+batch. These have it: {names}.
+
+The others have one choice:
+
+- AugMix, PixMix, IPMix and Cutout draw everything for each image, as their definitions say.
+- GuidedMixup and AttentiveMix draw no lam: saliency maps or a fixed number of cells set the share of each image.
+- MultiMix and Co-Mixup draw weights over the whole batch or a part of it.
+- AutoMix and SAMix hold the mean of all masks of a batch to one lam, so theirs is the batch's by definition.
+- PuzzleMix, SnapMix, TransMix, TokenMix and MixPro have one lam, mask or pair of boxes a batch, as their official code
+  does. Nothing in their idea needs that; one an image is not offered.
 """
 
 
@@ -52,7 +67,12 @@ def page(facts: dict[str, Any], board: dict[str, dict[str, str]]) -> str:
             ratio(board.get(name)), one.proved or "nothing yet",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
-    return HEAD + "\n".join(lines) + "\n"
+    return HEAD + "\n".join(lines) + "\n" + PER_SAMPLE.format(names=", ".join(with_lam_per_sample()))
+
+
+def with_lam_per_sample() -> list[str]:
+    """Titles of the methods that can draw one lam an image."""
+    return [one.title for one in map(method_facts, method_names()) if "lam_per" in one.parameters.model_fields]
 
 
 def measured(facts: dict[str, Any] | None) -> tuple[str, str, str]:
