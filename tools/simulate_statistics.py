@@ -19,7 +19,7 @@ from scipy import special
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.stats import SEED, critical_difference
+from bench.stats import SEED, critical_difference, shared_ranks
 from bench.stats.interval import t_interval
 from bench.stats.resampling import resampled_places
 from tools.simulated_cells import (
@@ -90,6 +90,12 @@ AWKWARD = {
 LONE = [(seeds, rho) for seeds in (1, 3, 5) for rho in (0.0, 0.4, 0.8)]
 SAMPLED = [(4, 3), (8, 3), (8, 5), (20, 3), (20, 5)]
 RANKED = [(8, 4), (8, 7), (12, 7), (20, 7)]
+SHARED = [
+    *(Setting(1, seeds, (0.3, 0.3), 0.4, methods=methods) for methods in (METHODS, 20) for seeds in (2, 3, 5, 10)),
+    *(Setting(1, seeds, (0.3, 0.3), 0.4, odd=3.0) for seeds in (3, 5, 10)),
+]
+LEAD = 1.0
+"""Points by which one method is truly better than all others, where shared ranks are asked to show it."""
 
 
 def simulate(setting: Setting, replications: int, seed: int) -> Outcome:
@@ -159,6 +165,23 @@ def simulate_ranks(data_sets: int, methods: int, replications: int, seed: int) -
     return float((special.chdtrc(methods - 1, statistic) < ALPHA).mean()), float(apart.mean())
 
 
+def simulate_shared(setting: Setting, replications: int, seed: int) -> tuple[float, float]:
+    """Shares of studies of one cell: with any rank but 1, all methods being equal; with the one better method first.
+
+    The better method has rank 1 alone. The odd method, if there is one, is another.
+    """
+    values = draw(np.random.default_rng(seed), replications, setting.spreads, setting.seeds, setting.rho)[:, 0]
+    led = values + np.where(np.arange(setting.methods) == 0, LEAD, 0)[:, None]
+    found = [[_shared(study) for study in one] for one in (values, led)]
+    apart = np.mean([max(ranks) > 1 for ranks in found[0]])
+    first = np.mean([ranks[0] == 1 and min(ranks[1:]) > 1 for ranks in found[1]])
+    return float(apart), float(first)
+
+
+def _shared(study: Floats) -> list[int]:
+    return list(shared_ranks({str(at): dict(enumerate(own)) for at, own in enumerate(study.tolist())}).values())
+
+
 def tables(replications: int = REPLICATIONS) -> str:
     """All tables as Markdown."""
     error = 3 * math.sqrt(ALPHA * (1 - ALPHA) / replications)
@@ -202,6 +225,14 @@ def blocks(replications: int) -> Iterator[tuple[str, list[str]]]:
     ]
     yield "ranks", _table("Ranks without any difference", ["data sets", "methods", "Friedman false alarm",
                                                            "critical difference false alarm"], rows)  # fmt: skip
+    rows = [
+        [str(one.methods), str(one.seeds), "one has three times the others'" if one.odd > 1 else "equal",
+         *_numbers(simulate_shared(one, replications, 5000 + place))]
+        for place, one in enumerate(SHARED)
+    ]  # fmt: skip
+    title = f"Shared ranks in one cell (seed sd 0.3, rho 0.4; the better method leads by {LEAD:g} point)"
+    heading = ["methods", "seeds", "spread", "any false order", "the better method is first alone"]
+    yield "shared", _table(title, heading, rows)
 
 
 def _row(setting: Setting, replications: int, seed: int) -> list[str]:

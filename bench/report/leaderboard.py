@@ -22,8 +22,7 @@ from bench.report.rows import (
 )
 from bench.report.study import Cell, Row, Study
 from bench.report.table import NOT_APPLICABLE, Column, Field, Record, Table, plain, with_interval
-from bench.stats import mean
-from bench.stats.ranks import ranks
+from bench.stats import mean, shared_ranks
 
 SHARE_KEPT = "share_kept"
 """The diagnostic in which a method tells how much of the first image its mixtures keep."""
@@ -33,7 +32,12 @@ _SPEED = ("ratio", "ratio_low", "ratio_high", "peak_memory_mib", "passes_per_ste
 COLUMNS = [
     *LABEL_COLUMNS,
     *COUNT_COLUMNS,
-    Column("rank", "place by top1 among the rows of the cell whose planned runs all ended ok; ties share", digits=4),
+    Column(
+        "rank",
+        "1 + how many rows of the cell are shown to have a higher top1, among those whose planned runs all ended ok; "
+        "rows that cannot be told apart share a rank",
+        digits=4,
+    ),
     *interval_columns("top1", "mean test top-1 after the last epoch, %", 2),
     *interval_columns("difference", "top1 minus that of the reference method, paired by seed, points", 2),
     Column(
@@ -69,14 +73,14 @@ def leaderboard_table(
     """Join the three tables by arm, in the order of the accuracy table. sessions: those of the throughput table."""
     robust, speed = ({str(row["arm"]): row for row in table.rows} for table in (robustness.table, throughput))
     places = {row.arm: (cell, row) for cell in study.cells for row in cell.rows}
-    ranked = _ranks(study, accuracy)
+    ranked = {cell.id: _ranks(cell) for cell in study.cells}
     attacks = {cell.id: _attack(cell, robustness.apgd, robust) for cell in study.cells}
     rows: list[Record] = []
     for record in accuracy.rows:
         arm = str(record["arm"])
         cell, row = places[arm]
         attack = attacks[cell.id]
-        joined: Record = {**record, "rank": ranked.get(arm)}
+        joined: Record = {**record, "rank": ranked[cell.id].get(arm)}
         joined |= _first(robust[arm], robustness.corruption_means, "", "corruption_mean")
         joined |= _first(robust[arm], robustness.corruption_means, "_difference", "corruption_difference")
         joined |= _first(robust[arm], attack[:1], "", "apgd")
@@ -86,17 +90,13 @@ def leaderboard_table(
         joined |= {name: speed[arm][name] for name in _SPEED}
         joined[SHARE_KEPT] = _share_kept(row)
         rows.append(joined | provenance(cell, row, sessions))
-    return Table("leaderboard", "Leaderboard", COLUMNS, _fields(study.reference), rows, _notes(rows))
+    return Table("leaderboard", "Leaderboard", COLUMNS, _fields(study.reference), rows, _notes(study, ranked, rows))
 
 
-def _ranks(study: Study, accuracy: Table) -> dict[str, float]:
-    """Among complete rows only: where runs failed, the mean is over those that did not."""
-    complete = [row for row in accuracy.rows if row["n_ok"] == row["n_planned"]]
-    top1 = {str(row["arm"]): float(row["top1"]) for row in complete if row["top1"] is not None}
-    found: dict[str, float] = {}
-    for cell in study.cells:
-        found |= ranks({row.arm: top1[row.arm] for row in cell.rows if row.arm in top1})
-    return found
+def _ranks(cell: Cell) -> dict[str, int]:
+    """By arm, of complete rows only: where runs failed, the mean is over those that did not."""
+    complete = {row.arm for row in cell.rows if len(row.ok) == len(row.runs)}
+    return shared_ranks({row.arm: row.top1 for row in cell.rows}, complete, cell.variance)
 
 
 def _attack(cell: Cell, apgd: Sequence[Quantity], robust: Mapping[str, Record]) -> list[str]:
@@ -147,13 +147,19 @@ def _fields(reference: str) -> list[Field]:
 
 
 def _rank(row: Record) -> str:
-    return NOT_APPLICABLE if row["rank"] is None else f"{float(row['rank']):g}"
+    return NOT_APPLICABLE if row["rank"] is None else str(row["rank"])
 
 
-def _notes(rows: Sequence[Record]) -> list[str]:
+def _notes(study: Study, ranked: Mapping[str, Mapping[str, int]], rows: Sequence[Record]) -> list[str]:
     notes = [
-        "Ranked by the last epoch within data, backbone and protocol, only where all planned runs ended ok; the best "
-        "epoch is selected on the test set, not for ranking.",
+        "rank: 1 + how many methods are shown to be better by top-1 after the last epoch, within data, backbone and "
+        "protocol (all pairs, Holm, 95 %); methods that cannot be told apart share a rank. Only where all planned runs "
+        "ended ok; the best epoch is selected on the test set, not for ranking.",
+        *(
+            f"{cell.title}: no ranks, as too few seeds ended ok to tell any two methods apart."
+            for cell in study.cells
+            if not ranked[cell.id]
+        ),
         "Corruption and FGSM columns are means over their conditions; see the robustness table.",
     ]
     sizes = {

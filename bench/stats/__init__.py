@@ -34,6 +34,7 @@ from bench.stats.resampling import (
     profile_thresholds,
     summaries,
 )
+from bench.stats.shared_ranks import shared_ranks
 from bench.stats.spread import Spread, cell_difference, spreads
 from bench.stats.summary import interquartile_range, mean, median, quantile, sd
 from bench.stats.variance import Variance, pooled_variance
@@ -81,6 +82,7 @@ __all__ = [
     "sd",
     "seed_correlation",
     "seed_variance",
+    "shared_ranks",
     "spreads",
     "summaries",
     "t_interval",

@@ -16,6 +16,11 @@ def t_tails(df: int, value: float) -> float:
     return 2 * float(_special().stdtr(df, -abs(value)))
 
 
+def t_tails_of(df: Any, values: Any) -> Any:
+    """`t_tails` of arrays."""
+    return 2 * _special().stdtr(df, -abs(values))
+
+
 def noncentral_t_cdf(df: int, shift: float, value: float) -> float:
     """P(T <= value) for the noncentral t with `df` degrees of freedom and noncentrality `shift`."""
     return float(_special().nctdtr(df, shift, value))

@@ -117,11 +117,21 @@ def test_ranks_are_within_a_cell_and_of_complete_rows_only():
     }  # fmt: skip
 
 
-def test_equal_means_share_their_rank(tmp_path):
-    for method, top1 in (("erm", 0.8), ("mixup", 0.9), ("cutmix", 0.8)):
-        write_run(tmp_path, make_spec(method), top1)
+def test_methods_that_seeds_cannot_tell_apart_share_their_rank(tmp_path):
+    found = {"erm": (80, 81, 78), "mixup": (90, 89, 91), "cutmix": (82, 79, 81), "manifold_mixup": (89, 91, 88)}
+    for method, values in found.items():
+        for seed, top1 in enumerate(values):
+            write_run(tmp_path, make_spec(method, seed=seed), top1 / 100)
     rows = build_tables(Store(tmp_path).runs()).leaderboard.rows
-    assert {row["method"]: row["rank"] for row in rows} == {"mixup": 1, "erm": 2.5, "cutmix": 2.5}
+    assert {row["method"]: row["rank"] for row in rows} == {"mixup": 1, "manifold_mixup": 1, "cutmix": 3, "erm": 3}
+
+
+def test_one_seed_each_ranks_nothing_and_says_so(tmp_path):
+    for method, top1 in (("erm", 0.8), ("mixup", 0.9), ("cutmix", 0.7)):
+        write_run(tmp_path, make_spec(method), top1)
+    table = build_tables(Store(tmp_path).runs()).leaderboard
+    assert {row["rank"] for row in table.rows} == {None}
+    assert any("no ranks, as too few seeds ended ok to tell any two methods apart" in note for note in table.notes)
 
 
 def test_share_kept_and_alignment_come_from_diagnostics():

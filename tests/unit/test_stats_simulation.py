@@ -17,6 +17,7 @@ from tools.simulate_statistics import (
     simulate_lone,
     simulate_ranks,
     simulate_sampled,
+    simulate_shared,
     tables,
 )
 from tools.simulated_cells import differences, draw, lone_seeds, mean_effects, p_values, reach
@@ -120,6 +121,14 @@ def test_further_data_sets_and_ranks():
     assert better > 0.90
     assert abs(sampled - 0.95) < error(0.95, 1000)
     assert max(simulate_ranks(8, 7, STUDIES, seed=66)) < 0.05 + error(0.05, STUDIES)
+
+
+@pytest.mark.parametrize(("seeds", "first"), [(3, 0.73), (5, 0.97)])
+def test_shared_ranks_keep_their_level_and_show_a_lead(seeds, first):
+    found = simulate_shared(Setting(1, seeds, (0.3, 0.3), 0.4), 1500, seed=70)
+    assert found[0] < 0.05 + error(0.05, 1500)
+    assert abs(found[1] - first) < error(first, 1500, REPLICATIONS)
+    assert simulate_shared(Setting(1, seeds, (0.3, 0.3), 0.4, odd=3.0), 1500, seed=71)[0] > 0.06, "as the page says"
 
 
 def page_lines() -> list[str]:
