@@ -9,6 +9,7 @@ from bench.errors import BadInput, nearest
 from bench.report.compared_metrics import ComparedMetric, find_metric
 from bench.report.measurements import by_seed
 from bench.report.readings import Readings
+from bench.report.rows import ordered_rows
 from bench.report.study import Cell, Row, Study
 from bench.stats import (
     FEWEST_CELLS,
@@ -127,7 +128,7 @@ def head_to_head(study: Study, method: str, metric: str = "top1", seed: int = SE
     values = {
         cell.id: {row.arm: by_seed(row.ok, found.value) for row in cell.rows} for cell in study.cells if cell.base
     }
-    tests = _tests(study, values)
+    tests = _tests(study, values, found.direction)
     overall = [_overall(name, [test for test in tests if test.row.name == name], values, found, seed) for name in names]
     adjusted = holm({one.method: one.effect.p_value for one in overall if one.effect is not None and _several(one)})
     overall = [replace(one, adjusted=adjusted.get(one.method)) for one in overall]
@@ -173,7 +174,7 @@ def _chosen(study: Study, method: str, names: Sequence[str]) -> list[str]:
     return found
 
 
-def _tests(study: Study, values: Values) -> list[CellTest]:
+def _tests(study: Study, values: Values, direction: int) -> list[CellTest]:
     by_data: dict[str, list[Cell]] = {}
     for cell in study.cells:
         if cell.base is not None:
@@ -185,11 +186,17 @@ def _tests(study: Study, values: Values) -> list[CellTest]:
         _test(cell, row, _by_name(cell, values[cell.id], study.reference), study.reference, found[cell.id])
         for cell in study.cells
         if cell.base is not None
-        for row in cell.rows
+        for row in _rows(study, cell, values[cell.id], direction)
         if row is not cell.base
     ]
     adjusted = holm({place: test.estimate.p_value for place, test in enumerate(tests) if test.estimate is not None})
     return [replace(test, adjusted=adjusted.get(place)) for place, test in enumerate(tests)]
+
+
+def _rows(study: Study, cell: Cell, values: Mapping[str, Mapping[int, float]], direction: int) -> list[Row]:
+    """As in the tables: as planned, or without a plan the best first."""
+    sign = direction or 1
+    return ordered_rows(study, cell, {arm: sign * mean(list(own.values())) for arm, own in values.items() if own})
 
 
 def _by_name(cell: Cell, values: Mapping[str, Mapping[int, float]], reference: str) -> dict[str, Mapping[int, float]]:
@@ -285,15 +292,18 @@ def _missing(study: Study, values: Values, metric: ComparedMetric) -> list[str]:
         if cell.base is None:
             found.append(f"{cell.title}: no run of {study.reference}, so nothing is compared")
             continue
-        for row in cell.rows:
+        alike: dict[str, list[str]] = {}
+        for row in _rows(study, cell, values[cell.id], metric.direction):
             seeds: dict[str, list[int]] = {}
             for seed, run in sorted(row.runs.items()):
                 if run is None or run.status != "ok":
                     seeds.setdefault("missing" if run is None else run.status, []).append(seed)
                 elif seed not in values[cell.id][row.arm]:
                     seeds.setdefault(f"without {metric.name}", []).append(seed)
-            found += [
-                f"{cell.title}: {row.name} seed{'s' if len(these) > 1 else ''} {', '.join(map(str, these))} {why}"
-                for why, these in seeds.items()
-            ]
+            for why, these in seeds.items():
+                which = f"seed{'s' if len(these) > 1 else ''} {', '.join(map(str, these))} {why}"
+                alike.setdefault(which, []).append(row.name)
+        found += [
+            f"{cell.title}: {', '.join(names)}{':' if len(names) > 1 else ''} {which}" for which, names in alike.items()
+        ]
     return found

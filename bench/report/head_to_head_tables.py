@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bench.report.head_to_head import CellTest, HeadToHead, Overall
-from bench.report.head_to_head_words import p_text, sentences, spread_notes
+from bench.report.head_to_head_words import sentences, spread_notes
 from bench.report.rows import METHOD_FIELD, interval_columns, interval_values
 from bench.report.table import Column, Field, Record, Table, with_interval
+from bench.report.verdicts import p_text
 from bench.stats import Interval
 
 

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 
 from bench.report.head_to_head import CellTest, HeadToHead, Overall
 from bench.report.table import fixed
+from bench.report.verdicts import ALPHA, better, number, p_text, shown, verdicts
 from bench.stats import (
     FEWEST_CELLS,
     FEWEST_DATA_SETS,
     FEWEST_RESAMPLED,
     LEVEL,
     POWER,
-    Interval,
     Variance,
     detectable_difference,
 )
 
-ALPHA = 1 - LEVEL
 _POOLED = {
     "data set": "the methods of all cells of {data}, whose spreads agree",
     "cell": "the methods of this cell",
@@ -31,9 +30,7 @@ def sentences(found: HeadToHead) -> list[str]:
     said: list[str] = []
     for cell in cells:
         own = [test for test in found.tests if test.cell.id == cell]
-        quiet = [test for test in own if test.estimate is not None and test.estimate.p_value >= ALPHA]
-        said += [_verdict(test, found) for test in own if len(quiet) < 2 or test not in quiet]
-        said += [_nothing_shown(quiet, found)] if len(quiet) > 1 else []
+        said += verdicts(own, found)
         said += _power(own, found)
     for one in found.overall:
         said += _overall(one, found)
@@ -48,7 +45,7 @@ def spread_notes(found: HeadToHead) -> list[str]:
         if spread.paired is None or spread.single is None:
             notes.append(f"{test.cell.title}: no seed spread can be told.")
             continue
-        words = f"seed spread {_number(spread.single.value**0.5, found)}{found.metric.unit}"
+        words = f"seed spread {number(spread.single.value**0.5, found)}{found.metric.unit}"
         pooled = _POOLED[spread.pooled].format(data=test.cell.data)
         if spread.pooled != "method":
             words += f", from {pooled} ({spread.paired.df} degrees of freedom)"
@@ -58,57 +55,6 @@ def spread_notes(found: HeadToHead) -> list[str]:
             words += f"; Bartlett's test of equal spreads p {p_text(spread.equal)}"
         notes.append(f"{test.cell.title}: {words}; {_pairing(spread.correlation)}")
     return notes
-
-
-def p_text(p_value: float | None) -> str:
-    """A p value with two digits, "<0.001" below that."""
-    if p_value is None:
-        return "-"
-    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}" if p_value < 0.1 else f"{p_value:.2f}"
-
-
-def _verdict(test: CellTest, found: HeadToHead) -> str:
-    who = f"{test.cell.title}: {test.row.name} against {found.base}"
-    estimate = test.estimate
-    if estimate is None:
-        return f"{who}: {_untold(test, found)}"
-    shown = _shown(estimate.interval(), found)
-    alone = f"p {p_text(estimate.p_value)}"
-    tests = f"{found.family} tests"
-    if test.adjusted is not None and test.adjusted < ALPHA:
-        corrected = f", {p_text(test.adjusted)} after correction for {tests}" if found.family > 1 else ""
-        return f"{who}: {_better(estimate.value, found)}, {shown}, {alone}{corrected}."
-    if estimate.p_value < ALPHA:
-        return (
-            f"{who}: not shown, {shown}: the interval excludes 0 ({alone}), but among {tests} that is no rare accident "
-            f"(p {p_text(test.adjusted)} after correction)."
-        )
-    return (
-        f"{who}: no difference shown, {shown}, {alone}; that is no proof of none: only true differences beyond "
-        f"{_number(estimate.excluded_beyond(), found)}{found.metric.unit} are excluded (two one-sided tests at 5 %)."
-    )
-
-
-def _nothing_shown(tests: Sequence[CellTest], found: HeadToHead) -> str:
-    """Several methods of a cell at once: what is excluded for each."""
-    excluded = ", ".join(
-        f"{test.row.name} {_number(test.estimate.excluded_beyond(), found)}" for test in tests if test.estimate
-    )
-    return (
-        f"{tests[0].cell.title}: no difference to {found.base} shown for {len(tests)} methods; that is no proof of "
-        f"none: only true differences beyond these{found.metric.unit} are excluded (two one-sided tests at 5 %): "
-        f"{excluded}."
-    )
-
-
-def _untold(test: CellTest, found: HeadToHead) -> str:
-    if not test.seeds or not test.base_seeds:
-        lacking = test.row.name if not test.seeds else found.base
-        return f"no finished run of {lacking} has {found.metric.name}."
-    gap = "" if test.gap is None else f"{_number(test.gap, found, signed=True)}{found.metric.unit}, but "
-    if min(test.seeds, test.base_seeds) < 2:
-        return f"{gap}one seed each tells no difference from chance; run at least 2 seeds."
-    return f"{gap}the seeds tell no spread (it is 0, or no two methods share two seeds), so nothing about chance."
 
 
 def _power(tests: Sequence[CellTest], found: HeadToHead) -> list[str]:
@@ -134,7 +80,7 @@ def _power(tests: Sequence[CellTest], found: HeadToHead) -> list[str]:
 
 
 def _detectable(variance: Variance, seeds: int, found: HeadToHead, tests: int = 1) -> str:
-    return _number(detectable_difference(variance, seeds, level=1 - ALPHA / tests), found)
+    return number(detectable_difference(variance, seeds, level=1 - ALPHA / tests), found)
 
 
 def _corrected(variance: Variance, seeds: int, found: HeadToHead) -> str:
@@ -152,21 +98,19 @@ def _overall(one: Overall, found: HeadToHead) -> list[str]:
     if one.effect is None or len(cells) < 2:
         return []
     who = f"{one.method} against {found.base} over {len(cells)} cells of {_sets(len(one.data_sets))}"
-    shown = _shown(one.effect.interval(), found)
-    better = sum(test.estimate.value * (found.metric.direction or 1) > 0 for test in cells if test.estimate)
+    interval = shown(one.effect.interval(), found)
+    wins = sum(test.estimate.value * (found.metric.direction or 1) > 0 for test in cells if test.estimate)
     word = "higher" if found.metric.direction == 0 else "better"
-    verdict = (
-        f"{_better(one.effect.value, found)} on average" if (one.adjusted or 1) < ALPHA else "no mean effect shown"
-    )
+    verdict = f"{better(one.effect.value, found)} on average" if (one.adjusted or 1) < ALPHA else "no mean effect shown"
     correction = f", {p_text(one.adjusted)} after correction for {found.overall_family} methods"
     correction = correction if found.overall_family > 1 else ""
     said = [
-        f"{who}: {verdict}, {shown}, p {p_text(one.effect.p_value)}{correction}; {word} in {better} of {len(cells)} "
+        f"{who}: {verdict}, {interval}, p {p_text(one.effect.p_value)}{correction}; {word} in {wins} of {len(cells)} "
         f"cells; {_differs(one)} The interval holds for these cells: its error comes from seeds alone."
     ]
     if one.over_data_sets is not None:
         said.append(
-            f"{who}: for further data sets like these {_shown(one.over_data_sets, found)}, "
+            f"{who}: for further data sets like these {shown(one.over_data_sets, found)}, "
             f"a t interval over {_sets(len(one.data_sets))}, whose backbones and protocols are averaged first."
         )
     else:
@@ -176,11 +120,11 @@ def _overall(one: Overall, found: HeadToHead) -> list[str]:
     else:
         sums = one.summaries
         sign = "" if found.metric.direction >= 0 else " (sign turned: above 0 is better)"
-        middle = f"{_number(sums.interquartile_mean, found, signed=True)}{found.metric.unit}"
+        middle = f"{number(sums.interquartile_mean, found, signed=True)}{found.metric.unit}"
         chance = f"{sums.improvement:.0%}"
         note = f"fewer than {FEWEST_RESAMPLED} cells, so without intervals"
         if sums.resampled is not None:
-            middle = _shown(sums.resampled.interquartile_mean, found)
+            middle = shown(sums.resampled.interquartile_mean, found)
             ends = sums.resampled.improvement
             chance += f" [{ends.low:.0%}, {ends.high:.0%}]"
             drawn = f"{sums.resampled.resamples} resamples, seed {sums.resampled.seed}"
@@ -242,22 +186,6 @@ def _pairing(correlation: float | None) -> str:
     return (
         f"correlation between methods under one seed {fixed(correlation, 2)}: pairing narrows intervals by {gain:.0%}."
     )
-
-
-def _better(value: float, found: HeadToHead) -> str:
-    signed = value * (found.metric.direction or 1)
-    if found.metric.direction == 0:
-        return "higher" if signed > 0 else "lower"
-    return "better" if signed > 0 else "worse"
-
-
-def _shown(interval: Interval, found: HeadToHead) -> str:
-    ends = (_number(end, found, signed=True) for end in (interval.estimate, interval.low, interval.high))
-    return "{}{unit} [{}, {}]".format(*ends, unit=found.metric.unit)
-
-
-def _number(value: float, found: HeadToHead, signed: bool = False) -> str:
-    return fixed(value * found.metric.scale, found.metric.decimals, signed)
 
 
 def _seeds(count: int) -> str:

@@ -16,9 +16,10 @@ from bench.records import Store
 from bench.report.compared_metrics import compared_metrics
 from bench.report.head_to_head import head_to_head
 from bench.report.head_to_head_tables import cells_table, overall_table, plain_data
-from bench.report.head_to_head_words import p_text, sentences, spread_notes
+from bench.report.head_to_head_words import sentences, spread_notes
 from bench.report.readings import Readings
 from bench.report.study import arrange
+from bench.report.verdicts import p_text
 from tests.golden.tables.example_records import make_spec, write_clean, write_run, write_study
 
 EFFECTS = {"erm": 0.0, "mixup": 0.004, "cutmix": 0.03, "augmix": 0.0}
@@ -132,6 +133,41 @@ def test_the_family_is_every_method_whichever_is_shown(one_cell):
         [row] = cells_table(compared(root, name)).rows
         assert row["p_holm"] == adjusted
         assert compared(root, name).family == 3
+
+
+def test_many_methods_with_one_verdict_share_a_sentence_and_the_best_stand_first(tmp_path):
+    effects = {"erm": 0.0, "a": 0.03, "b": 0.05, "c": 0.04, "d": -0.03, "e": 0.001, "f": -0.001}
+    write_top1(tmp_path, drawn(5, effects=effects))
+    for method in ("g", "h", "i"):
+        write_run(tmp_path, make_spec(method, 0), None, status="skipped", planned=[0, 1])
+    found = compared(tmp_path)
+    rows = {row["method"]: row for row in cells_table(found).rows}
+    assert list(rows)[:3] == ["b", "c", "a"]
+    assert list(rows)[5:] == ["d", "g", "h", "i"]
+    where = "digits-5 / test_resnet / digits-100ep"
+    listed = ", ".join(f"{name} {rows[name]['difference']:+.2f} points" for name in "bca")
+    largest = p_text(max(rows[name]["p_holm"] for name in "bca"))
+    said = sentences(found)
+    assert said[0] == f"{where}: better than erm are {listed}; largest p {largest} after correction for 6 tests."
+    assert said[1].startswith(f"{where}: no difference to erm shown for 2 methods; ")
+    assert said[2].startswith(f"{where}: d against erm: worse, {rows['d']['difference']:+.2f} points [")
+    assert said[3] == f"{where}: no finished run has top1: g, h, i."
+    assert found.missing == [f"{where}: g, h, i: seed 0 skipped", f"{where}: g, h, i: seed 1 missing"]
+
+
+def test_many_intervals_that_exclude_zero_alone_share_a_sentence(tmp_path):
+    turns = [[0.003, -0.003, 0.0], [-0.003, 0.0, 0.003], [0.0, 0.003, -0.003]]
+    effects = {"erm": 0.0} | dict.fromkeys("abcd", 0.006) | {f"z{at}": 0.0 for at in range(14)}
+    for place, (name, effect) in enumerate(effects.items()):
+        write_top1(tmp_path, {name: [0.8 + effect + shift for shift in turns[place % 3]]})
+    found = compared(tmp_path)
+    alone = [row for row in cells_table(found).rows if row["p"] < 0.05 <= row["p_holm"]]
+    assert len(alone) > 2
+    [line] = [line for line in sentences(found) if f"not shown for {len(alone)} methods" in line]
+    assert (
+        f"among 18 tests that is no rare accident (p from {p_text(min(row['p_holm'] for row in alone))} after" in line
+    )
+    assert all(f"{row['method']} {row['difference']:+.2f} points" in line for row in alone)
 
 
 def test_an_interval_that_excludes_zero_alone_is_not_called_better(tmp_path):
