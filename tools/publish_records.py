@@ -1,20 +1,29 @@
 """Copy records for others to read: no weights, logs or checkpoints, and no folder names of this machine.
 
-    python tools/publish_records.py results/local/records results/reference/NAME/records
+    python tools/publish_records.py results/local/records results/reference/NAME/records [SUITE]
 
 Of several records of one evaluator the newest complete one is copied. Paths in specs and evaluators' settings keep
 their last part only; they take no part in a run id. Every line is read with its checksum and written with a new one.
+
+SUITE: a suite by name or path, whose title and note are written to the about.yaml beside the records where there is
+none yet. Add to the note what the records do not tell of the data.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+from bench.cli.suite_about import suite_about
+from bench.config.overrides import parse_set_options
+from bench.config.suite import load_suite
+from bench.errors import BadInput
 from bench.records import Store, read_record
 from bench.records.line import encode
+from bench.report.about import about_file
 
 KEPT = ("train.jsonl", "predictions.npz")
 PATHS = ("root", "files", "boxes")
@@ -31,6 +40,20 @@ def publish(source: Path, target: Path) -> int:
     for file in sorted((source / "speed").glob("*.jsonl")):
         count += _copy(file, target / file.relative_to(source))
     return count
+
+
+def write_about(target: Path, suite: str) -> Path | None:
+    """Write the about.yaml of the records in `target` from a suite's title and note; its path, None for one that stays.
+
+    BadInput for a suite that there is not.
+    """
+    path, head = about_file(target), suite_about(load_suite(suite, parse_set_options([])))
+    if path.exists():
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [f"{key}: {json.dumps(text, ensure_ascii=False)}\n" for key, text in vars(head).items() if text]
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
 
 
 def without_paths(value: Any) -> Any:
@@ -63,6 +86,10 @@ def _fields(line: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         raise SystemExit(__doc__)
-    print(f"{publish(Path(sys.argv[1]), Path(sys.argv[2]))} files")
+    try:
+        written = write_about(Path(sys.argv[2]), sys.argv[3]) if len(sys.argv) == 4 else None
+    except BadInput as error:
+        raise SystemExit(f"publish_records: {error}") from None
+    print(f"{publish(Path(sys.argv[1]), Path(sys.argv[2]))} files{f', and {written}' if written else ''}")

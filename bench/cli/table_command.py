@@ -9,11 +9,11 @@ from pathlib import Path
 
 from bench.cli.record_folder import in_place_of_a_suite
 from bench.cli.suite_options import store_of, suite_of
-from bench.cli.tables import known_families, suite_tables, write_and_print
+from bench.cli.tables import folder_tables, known_families, suite_tables, write_and_print
 from bench.errors import EXIT_FINE, EXIT_REGRESSION, BadInput
 from bench.records import Store
 from bench.records.collection import collection_paused
-from bench.report import Tables, build_tables, print_tables, write_tables
+from bench.report import Tables, print_tables, write_tables
 from bench.report.json_tables import tables_json
 from bench.report.slices import Slice, sliced
 from bench.report.write import table_differences
@@ -32,8 +32,7 @@ def _run(options: argparse.Namespace) -> int:
     root = in_place_of_a_suite(options.suite, options.assignments)
     suite = None
     if root is not None:
-        store = Store(root)
-        tables, folder = build_tables(store.runs(), store.sessions(), hardware=options.hardware), root.parent / "tables"
+        tables, folder = folder_tables(Store(root), options.hardware), root.parent / "tables"
     else:
         suite = suite_of(options)
         store = store_of(options)

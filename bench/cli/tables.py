@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from bench.cli.suite_about import suite_about
 from bench.config.catalogue import method_facts, method_names
 from bench.config.suite import Suite
 from bench.records import Store
 from bench.records.collection import collection_paused
 from bench.report import Tables, build_tables, print_tables, write_tables
+from bench.report.about import read_about
 from bench.report.throughput_sessions import belongs_to
 from bench.sweep.todo import find_todo
 
@@ -37,7 +39,16 @@ def suite_tables(suite: Suite, store: Store, hardware: str | None = None) -> Tab
         )
     records, plan = [item.record for item in todo if item.record is not None], [item.spec for item in todo]
     with collection_paused():
-        return build_tables(records, sessions, plan, suite.file.base, hardware)
+        return build_tables(records, sessions, plan, suite.file.base, hardware, suite_about(suite))
+
+
+def folder_tables(store: Store, hardware: str | None = None) -> Tables:
+    """The tables of all records of a folder, with what its about.yaml says.
+
+    hardware: part of the name of the machine whose step times are shown; where several timed them, it has to be given.
+    """
+    head = read_about(store.root)
+    return build_tables(store.runs(), store.sessions(), hardware=hardware, about=head)
 
 
 def known_families() -> dict[str, str]:
@@ -54,8 +65,6 @@ def write_and_print(suite: Suite, tables: Tables, results: Path, figures: bool, 
 
         paths += write_figures(tables, output or results / "figures" / suite.name)
     print_tables(tables)
-    if suite.file.note:
-        print(f"\n{suite.file.note}")
     print("\nWritten:")
     for path in paths:
         print(f"  {path}")

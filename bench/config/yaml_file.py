@@ -70,6 +70,8 @@ def read_yaml(path: Path) -> YamlFile:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
     try:
         node = yaml.compose(text, Loader=_CoreLoader)
+    except RecursionError:
+        raise BadInput(f"{path}: is nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""

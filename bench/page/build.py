@@ -42,7 +42,7 @@ def page_html(parts: Sequence[Part], gallery: Sequence[Gallery] = ()) -> str:
     values: dict[str, Any] = {
         "title": ", ".join(dict.fromkeys(part.name for part in parts)),
         "parts": parts,
-        "notes": [part.note for part in parts if part.note],
+        "notes": [part.note if len(parts) == 1 else f"{part.name}: {part.note}" for part in parts if part.note],
         "statements": _all(parts, "statements"),
         "left_out": [*_all(parts, "notes"), *left_out(parts, too_long)],
         "leaderboard": leaderboard,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.records import RunRecord, SpeedSession
+from bench.report.about import NOTHING_SAID, About
 from bench.report.accuracy import accuracy_table
 from bench.report.adversarial_table import adversarial_table
 from bench.report.calibration_tables import calibration_table, reliability_table
@@ -34,7 +35,8 @@ DETAIL_NAMES = (*(f"robustness-{name}" for name in _ROBUSTNESS), "throughput-spl
 class Tables:
     """The four tables, their details, what the study can show, and which records were left out.
 
-    details: one table for each kind of evaluation that any run has. statements: a line a cell.
+    details: one table for each kind of evaluation that any run has. statements: a line a cell. about: what stands at
+    the head wherever the tables are shown.
     """
 
     accuracy: Table
@@ -45,6 +47,7 @@ class Tables:
     statements: list[str]
     notes: list[str]
     study: Study
+    about: About = NOTHING_SAID
 
     @property
     def all(self) -> list[Table]:
@@ -62,13 +65,15 @@ def build_tables(
     plan: Sequence[Spec] | None = None,
     reference: str = REFERENCE,
     hardware: str | None = None,
+    about: About = NOTHING_SAID,
 ) -> Tables:
     """Build all tables.
 
     plan: the specs (with data digest) of all planned runs, in the order of the rows; planned runs without a record
     are counted as missing, and nothing else is shown. Without a plan all records are shown, best mean first.
     reference: label or implementation of the method that others are compared with. hardware: part of the name of the
-    machine whose timing sessions are to be used. BadInput where timing sessions cannot be put into one table.
+    machine whose timing sessions are to be used. about: title and note at the head; no number depends on them.
+    BadInput where timing sessions cannot be put into one table.
     """
     study = arrange(records, plan, reference)
     readings = Readings(study.cells)
@@ -90,4 +95,5 @@ def build_tables(
         scaling_table(study, sessions, hardware),
     ]
     measured = [table for table in details if table is not None]
-    return Tables(accuracy, robustness.table, throughput, leaderboard, measured, statements(study), study.notes, study)
+    said = statements(study)
+    return Tables(accuracy, robustness.table, throughput, leaderboard, measured, said, study.notes, study, about)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.report.about import NOTHING_SAID, About
 from bench.report.head_to_head import CellTest, HeadToHead, Overall
 from bench.report.head_to_head_words import sentences, spread_notes
+from bench.report.json_tables import about_fields
 from bench.report.rows import METHOD_FIELD, interval_columns, interval_values
 from bench.report.table import Column, Field, Record, Table, with_interval
 from bench.report.verdicts import p_text
@@ -76,11 +78,12 @@ def overall_table(found: HeadToHead) -> Table | None:
     return Table("head-to-head-overall", "Mean over cells", columns, fields, rows)
 
 
-def plain_data(found: HeadToHead) -> dict[str, Any]:
-    """Everything as data for JSON: rows at full precision, spreads, ranks, profiles, sentences."""
+def plain_data(found: HeadToHead, about: About = NOTHING_SAID) -> dict[str, Any]:
+    """Everything as data for JSON: title and note, rows at full precision, spreads, ranks, profiles, sentences."""
     overall = overall_table(found)
     ranking = found.ranking
     return {
+        **about_fields(about),
         "metric": found.metric.name,
         "meaning": found.metric.meaning,
         "better": {1: "higher", -1: "lower", 0: "neither"}[found.metric.direction],

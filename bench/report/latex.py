@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from bench.report.about import About
 from bench.report.build import Tables
 from bench.report.table import NOT_APPLICABLE, NOT_MEASURED, Field, Record, Table
 
@@ -20,11 +21,12 @@ def tables_latex(tables: Tables) -> str:
     """A `table` environment for each cell of leaderboard, accuracy, robustness and throughput, ASCII but for names.
 
     Columns that no row of a cell has a value in are left out; "--" is what was not measured. Wide tables are scaled
-    to the width of the text.
+    to the width of the text. The title stands as a comment at the head, and with the note below every table, so that
+    they go where a table is copied to.
     """
-    parts = [_HEAD]
+    parts = ["\n".join([_HEAD, *(f"% {escaped(text)}" for text in (tables.about.title, tables.about.note) if text)])]
     for table in (tables.leaderboard, tables.accuracy, tables.robustness, tables.throughput):
-        parts += [_environment(table, title, rows) for title, rows in table.blocks()]
+        parts += [_environment(table, title, rows, tables.about) for title, rows in table.blocks()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -33,7 +35,7 @@ def escaped(text: str) -> str:
     return "".join(_SPECIAL.get(one, one if one.isprintable() else " ") for one in text)
 
 
-def _environment(table: Table, title: str, rows: list[Record]) -> str:
+def _environment(table: Table, title: str, rows: list[Record], about: About) -> str:
     shown = [
         field
         for field in table.fields
@@ -45,14 +47,16 @@ def _environment(table: Table, title: str, rows: list[Record]) -> str:
         f"\\begin{{tabular}}{{{''.join('l' if field.left else 'r' for field in shown)}}}", "\\toprule",
         _line([escaped(field.heading) for field in shown]), "\\midrule",
         *(_line([_text(field, row) for field in shown]) for row in rows), "\\bottomrule", "\\end{tabular}}",
-        *_footnotes(rows), "\\end{table}",
+        *_below(rows, about), "\\end{table}",
     ]  # fmt: skip
     return "\n".join(lines)
 
 
-def _footnotes(rows: list[Record]) -> list[str]:
+def _below(rows: list[Record], about: About) -> list[str]:
+    """Title and note, then the footnotes."""
+    head = [f"{escaped(text).removesuffix('.')}." for text in (about.title, about.note) if text]
     found = [f"{escaped(str(row['method']))}: {escaped(str(row['footnotes']))}." for row in rows if row["footnotes"]]
-    return ["", f"\\footnotesize {' '.join(found)}"] if found else []
+    return ["", f"\\footnotesize {' '.join([*head, *found])}"] if head or found else []
 
 
 def _text(field: Field, row: Record) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.report.about import About
 from bench.report.build import Tables
 from bench.report.rows import REMARKS
 from bench.report.table import Field, Record, Table
@@ -11,7 +12,7 @@ _ESCAPES = str.maketrans({"|": "\\|", "<": "&lt;", "`": "'", "\n": " "})
 
 def tables_markdown(tables: Tables) -> str:
     """The page: what the study can show, then every table with its notes and footnotes."""
-    parts = ["# Results", "", *markdown_items([*tables.statements, *tables.notes])]
+    parts = [*markdown_head(tables.about, "Results"), *markdown_items([*tables.statements, *tables.notes])]
     for table in (tables.leaderboard, tables.accuracy, tables.robustness, *tables.details, tables.throughput):
         if table.on_page:
             parts += [*markdown_rows(table), *markdown_items(table.notes)]
@@ -62,6 +63,12 @@ def _line(texts: list[str], fields: list[Field], widths: list[int]) -> str:
         for text, field, width in zip(texts, fields, widths, strict=True)
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def markdown_head(about: About, heading: str) -> list[str]:
+    """A page's first heading with the title, and the note; the heading alone where neither is known."""
+    title = f"{heading}: {about.title}" if about.title else heading
+    return [f"# {_escaped(title)}", "", *([f"Note: {_escaped(about.note)}", ""] if about.note else [])]
 
 
 def markdown_items(texts: list[str]) -> list[str]:

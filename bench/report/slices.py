@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bench.errors import BadInput, nearest
 from bench.report.build import Tables
-from bench.report.markdown import markdown_items, markdown_rows
+from bench.report.markdown import markdown_head, markdown_items, markdown_rows
 from bench.report.rows import IS_BASE
 from bench.report.table import Record, Table
 
@@ -63,7 +63,7 @@ def slices_markdown(tables: Tables, families: Mapping[str, str]) -> str:
     if not parts:
         return ""
     notes = markdown_items(["Numbers and ranks are those of the whole board; see tables.md for notes and columns."])
-    return "\n".join(["# Leaderboard in slices", "", *notes, *parts])
+    return "\n".join([*markdown_head(tables.about, "Leaderboard in slices"), *notes, *parts])
 
 
 def _sections(board: Table, title: str, value: Callable[[Record], str]) -> list[str]:
@@ -95,6 +95,7 @@ def _restricted(tables: Tables, kept: Callable[[Record], bool]) -> Tables:
     return Tables(
         restricted(tables.accuracy), restricted(tables.robustness), restricted(tables.throughput),
         restricted(tables.leaderboard), details, _without(tables.statements, gone), tables.notes, study,
+        tables.about,
     )  # fmt: skip
 
 

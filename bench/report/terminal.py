@@ -6,6 +6,7 @@ import sys
 import textwrap
 from typing import TextIO
 
+from bench.report.about import About
 from bench.report.build import Tables
 from bench.report.rows import REMARKS
 from bench.report.table import NOT_APPLICABLE, NOT_MEASURED, Field, Record, Table, shortened
@@ -15,14 +16,24 @@ _GAP = "  "
 
 
 def print_tables(tables: Tables, stream: TextIO | None = None, width: int = WIDTH) -> None:
-    """Print accuracy, robustness and throughput, and what the study can show. ASCII except for what names hold."""
+    """Print title and note, accuracy, robustness and throughput, and what the study can show.
+
+    ASCII except for what names, title and note hold.
+    """
     out = stream or sys.stdout
+    print(head_text(tables.about, width), end="", file=out)
     for table in (tables.accuracy, tables.robustness, tables.throughput):
         print(table_text(table, width), file=out)
     for statement in tables.statements:
         print(_wrapped(f"What this can show: {statement}", width, ""), file=out)
     for note in tables.notes:
         print(_wrapped(note, width, ""), file=out)
+
+
+def head_text(about: About, width: int = WIDTH) -> str:
+    """Title, note and an empty line, no line longer than `width`; nothing where neither is known."""
+    texts = [text for text in (about.title, about.note) if text]
+    return "".join(f"{_wrapped(text, width, '')}\n" for text in texts) + ("\n" if texts else "")
 
 
 def table_text(table: Table, width: int = WIDTH) -> str:
