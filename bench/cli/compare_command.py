@@ -13,6 +13,7 @@ from bench.cli.suite_options import store_of, suite_of
 from bench.errors import EXIT_FINE, BadInput
 from bench.records import Store
 from bench.report.about import About, read_about
+from bench.report.announced import announced
 from bench.report.head_to_head import HeadToHead, head_to_head
 from bench.report.head_to_head_tables import cells_table, overall_table, plain_data
 from bench.report.head_to_head_words import sentences
@@ -47,7 +48,8 @@ def _study(options: argparse.Namespace) -> tuple[Study, str, About]:
     """
     root = in_place_of_a_suite(options.suite, options.assignments) if options.suite is not None else None
     if root is not None:
-        return arrange(Store(root).runs(), None, options.against or REFERENCE), "compare", read_about(root)
+        missing = announced(root)
+        return arrange(Store(root).runs(), None, options.against or REFERENCE, missing), "compare", read_about(root)
     store = store_of(options)
     require_records(store)
     if options.suite is None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from bench.config.folders import ConfigFolders
 from bench.errors import BadInput
 from bench.records import TRAIN_FILE
-from bench.records.store import SPEED_FOLDER
+from bench.records.store import SPEED_FOLDER, beside
+from bench.report.announced import PLANNED_FILE
 
 
 def in_place_of_a_suite(given: str, assignments: Sequence[str] = ()) -> Path | None:
@@ -27,11 +28,13 @@ def in_place_of_a_suite(given: str, assignments: Sequence[str] = ()) -> Path | N
 
 
 def records_folder(given: Path) -> Path:
-    """The folder of records itself: the one given, or `records` inside it."""
-    return given / "records" if (given / "records").is_dir() else given
+    """The folder of records itself: the one given, or `records` inside it, which may be still to come."""
+    inside = given / "records"
+    return inside if inside.is_dir() or beside(inside, PLANNED_FILE).is_file() else given
 
 
 def require_runs(root: Path) -> None:
-    """BadInput where a folder holds no records, neither of runs nor of step times."""
-    if not any(root.glob(f"*/*/{TRAIN_FILE}")) and not any(root.glob(f"{SPEED_FOLDER}/*.jsonl")):
+    """BadInput where a folder holds no records, neither of runs nor of step times, and none are announced."""
+    patterns = (f"*/*/{TRAIN_FILE}", f"{SPEED_FOLDER}/*.jsonl")
+    if not any(any(root.glob(pattern)) for pattern in patterns) and not beside(root, PLANNED_FILE).is_file():
         raise BadInput(f"{root}: holds no records (<run id>/<attempt>/{TRAIN_FILE})")

@@ -12,6 +12,7 @@ from bench.records import Store
 from bench.records.collection import collection_paused
 from bench.report import Tables, build_tables, print_tables, write_tables
 from bench.report.about import read_about
+from bench.report.announced import announced
 from bench.report.throughput_sessions import belongs_to
 from bench.sweep.todo import find_todo
 
@@ -43,12 +44,12 @@ def suite_tables(suite: Suite, store: Store, hardware: str | None = None) -> Tab
 
 
 def folder_tables(store: Store, hardware: str | None = None) -> Tables:
-    """The tables of all records of a folder, with what its about.yaml says.
+    """The tables of all records of a folder, with what its about.yaml says and the missing runs of its planned.jsonl.
 
     hardware: part of the name of the machine whose step times are shown; where several timed them, it has to be given.
     """
-    head = read_about(store.root)
-    return build_tables(store.runs(), store.sessions(), hardware=hardware, about=head)
+    head, missing = read_about(store.root), announced(store.root)
+    return build_tables(store.runs(), store.sessions(), hardware=hardware, about=head, announced=missing)
 
 
 def known_families() -> dict[str, str]:

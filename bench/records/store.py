@@ -122,6 +122,12 @@ class Store:
                 yield record
 
 
+def beside(root: Path, name: str) -> Path:
+    """Where a file that belongs to a folder of records stands: beside one named `records`, else inside it."""
+    named = root if root.name not in ("", "..") else root.resolve()
+    return (named.parent if named.name == "records" else named) / name
+
+
 def _decide(attempts: list[RunRecord]) -> RunRecord:
     ordered = sorted(attempts, key=lambda record: (record.attempt, str(record.folder)))
     if len(ordered) > 1:

@@ -10,6 +10,7 @@ from pydantic import field_validator
 
 from bench.config.validation import validated
 from bench.config.yaml_file import read_yaml
+from bench.records.store import beside
 from bench.spec import Section
 
 ABOUT_FILE = "about.yaml"
@@ -66,9 +67,8 @@ def read_about(root: Path) -> About:
 
 
 def about_file(root: Path) -> Path:
-    """Where the about.yaml of records stands: beside a folder named `records`, else inside the folder."""
-    named = root if root.name not in ("", "..") else root.resolve()
-    return (named.parent if named.name == "records" else named) / ABOUT_FILE
+    """Where the about.yaml of records stands."""
+    return beside(root, ABOUT_FILE)
 
 
 def one_line(text: str) -> str:

@@ -66,6 +66,7 @@ def build_tables(
     reference: str = REFERENCE,
     hardware: str | None = None,
     about: About = NOTHING_SAID,
+    announced: Sequence[Spec] = (),
 ) -> Tables:
     """Build all tables.
 
@@ -73,9 +74,10 @@ def build_tables(
     are counted as missing, and nothing else is shown. Without a plan all records are shown, best mean first.
     reference: label or implementation of the method that others are compared with. hardware: part of the name of the
     machine whose timing sessions are to be used. about: title and note at the head; no number depends on them.
+    announced: specs of runs that are missing where they have no record, without a plan.
     BadInput where timing sessions cannot be put into one table.
     """
-    study = arrange(records, plan, reference)
+    study = arrange(records, plan, reference, announced)
     readings = Readings(study.cells)
     sets = corruption_sets(readings)
     accuracy = accuracy_table(study)

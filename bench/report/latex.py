@@ -10,6 +10,7 @@ from bench.report.table import NOT_APPLICABLE, NOT_MEASURED, Field, Record, Tabl
 
 _HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx} (resizebox)."
 _DASH = "--"
+_AT_MOST_THE_TEXT = "\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi"
 _SPECIAL = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", **{one: f"\\{one}" for one in "&%$#_{}"},
@@ -20,9 +21,9 @@ _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
 def tables_latex(tables: Tables) -> str:
     """A `table` environment for each cell of leaderboard, accuracy, robustness and throughput, ASCII but for names.
 
-    Columns that no row of a cell has a value in are left out; "--" is what was not measured. Wide tables are scaled
-    to the width of the text. The title stands as a comment at the head, and with the note below every table, so that
-    they go where a table is copied to.
+    Columns that no row of a cell has a value in are left out; "--" is what was not measured. A table that is wider than
+    the text is scaled to its width. The title stands as a comment at the head, and with the note below every table, so
+    that they go where a table is copied to.
     """
     parts = ["\n".join([_HEAD, *(f"% {escaped(text)}" for text in (tables.about.title, tables.about.note) if text)])]
     for table in (tables.leaderboard, tables.accuracy, tables.robustness, tables.throughput):
@@ -43,7 +44,7 @@ def _environment(table: Table, title: str, rows: list[Record], about: About) -> 
     ]
     caption = f"{escaped(table.title)}: {escaped(title)}. {_DASH} was not measured."
     lines = [
-        "\\begin{table}[t]", "\\centering", f"\\caption{{{caption}}}", "\\resizebox{\\linewidth}{!}{%",
+        "\\begin{table}[t]", "\\centering", f"\\caption{{{caption}}}", f"\\resizebox{{{_AT_MOST_THE_TEXT}}}{{!}}{{%",
         f"\\begin{{tabular}}{{{''.join('l' if field.left else 'r' for field in shown)}}}", "\\toprule",
         _line([escaped(field.heading) for field in shown]), "\\midrule",
         *(_line([_text(field, row) for field in shown]) for row in rows), "\\bottomrule", "\\end{tabular}}",
@@ -56,7 +57,7 @@ def _below(rows: list[Record], about: About) -> list[str]:
     """Title and note, then the footnotes."""
     head = [f"{escaped(text).removesuffix('.')}." for text in (about.title, about.note) if text]
     found = [f"{escaped(str(row['method']))}: {escaped(str(row['footnotes']))}." for row in rows if row["footnotes"]]
-    return ["", f"\\footnotesize {' '.join([*head, *found])}"] if head or found else []
+    return ["", "\\smallskip", f"\\footnotesize {' '.join([*head, *found])}"] if head or found else []
 
 
 def _text(field: Field, row: Record) -> str:

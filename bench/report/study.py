@@ -82,16 +82,23 @@ class Study:
     reference: str
 
 
-def arrange(records: Iterable[RunRecord], plan: Sequence[Spec] | None = None, reference: str = REFERENCE) -> Study:
+def arrange(
+    records: Iterable[RunRecord],
+    plan: Sequence[Spec] | None = None,
+    reference: str = REFERENCE,
+    announced: Sequence[Spec] = (),
+) -> Study:
     """Lay out records in rows.
 
     With a plan (every planned run's spec, data digest included) exactly its runs are shown, in its order. Without,
-    all records are, and the begin lines' `planned` tell which seeds are missing. reference: label or implementation
-    of the method that differences are taken to.
+    all records are, and the begin lines' `planned` and the specs that are announced tell which runs are missing.
+    reference: label or implementation of the method that differences are taken to.
     """
     notes: list[str] = []
     found = {record.run_id: record for record in _readable(records, notes)}
     placed = _specs(found, notes) if plan is None else [(spec, found.get(spec.run_id)) for spec in plan]
+    there = {spec.run_id for spec, _ in placed}
+    placed += [(spec, None) for spec in announced if spec.run_id not in there]
     rows: dict[str, Row] = {}
     cells: dict[str, Cell] = {}
     for spec, record in placed:

@@ -65,8 +65,8 @@ def test_the_same_bytes_with_another_hash_seed_locale_time_zone_and_folder(tmp_p
 
 
 def test_committed_reference_records_give_the_committed_tables(capsys):
-    for records in sorted(REFERENCE.glob("*/records")):
-        assert main(["table", str(records.parent), "--check"]) == 0, capsys.readouterr().out
+    for tables in sorted(REFERENCE.glob("*/tables")):
+        assert main(["table", str(tables.parent), "--check"]) == 0, capsys.readouterr().out
 
 
 def lines(path: Path) -> list[dict]:
