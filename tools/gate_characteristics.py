@@ -98,6 +98,7 @@ def false_alarm_settings() -> Iterator[Setting]:
             yield Setting(0.3, 0.5, arms, wide=wide)
         for base_seeds in (3, 5, 20):
             yield Setting(0.3, 0.5, arms, base_seeds=base_seeds)
+        yield Setting(0.3, 0.5, arms, wide=2.0, base_seeds=5)
 
 
 def operating_table() -> str:

@@ -2,8 +2,8 @@
 
 Differences are new minus baseline in percentage points. Each look spends alpha / looks, one-sided:
 
-- an arm regresses when its drop is shown (Student's t, Holm over the study's arms and their mean) and passes half the
-  margin; the mean over arms likewise, with a margin of its own;
+- an arm regresses when its drop is shown (Student's t, Holm over the study's arms and their mean), passes half the
+  margin, and is large for the arm's own spread; the mean over arms when its drop is shown and passes half of its own;
 - an arm passes when it is not regressing and its drop is shown to be smaller than the margin; it needs no more seeds;
 - else it is open, and the next look wants more seeds. After the last look it stays open: a person decides.
 
@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from bench.gate.spread import Floats, seed_spread
+from bench.gate.spread import Floats, own_spread, seed_spread
 
 OPEN, PASS, REGRESSION = 0, 1, 2
 SMALLEST_MEAN_TEST = 3
 """Baseline seeds that all arms must share before their mean is tested."""
+FEWEST_OF_ITS_OWN = 8
+"""Baseline seeds from which on an arm's own spread has a say; that of fewer would hide most drops."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class _Study:
         self.base_mean = np.nanmean(base, axis=-2)
         variance, self.df = seed_spread(base, groups)
         self.variance = np.maximum(variance, floor**2)
+        own = own_spread(base)
+        self.own_variance, self.own_df = np.maximum(own.variance, floor**2), own.df
         self.floor = floor
         shared = np.isfinite(base).all(axis=(0, 2))
         self.residuals = base[:, shared] - base[:, shared].mean(axis=1, keepdims=True) if shared.any() else base[:, :0]
@@ -142,6 +146,8 @@ class _Study:
         corrected = holm(np.concatenate([p, mean_p[:, None]], axis=1)) if several else p
         arms_p = corrected[:, : p.shape[1]]
         regressed = looked & (arms_p <= alpha) & (difference < -self.margin / 2)
+        if several:
+            regressed &= self._large_for_its_own_spread()
         passed = looked & ~regressed & (difference - special.stdtrit(self.df, 1 - alpha) * error > -self.margin)
         self.code[regressed], self.code[passed] = REGRESSION, PASS
         self.p = np.where(looked, np.minimum(arms_p * len(self.rule.looks), 1.0), self.p)
@@ -159,6 +165,16 @@ class _Study:
     @property
     def error(self) -> Floats:
         return np.sqrt(self.variance * (1 / self.seeds + 1 / self.counts))
+
+    def _large_for_its_own_spread(self) -> NDArray[np.bool_]:
+        """Whether an arm's own spread, unpooled, shows a drop at half of what a look may spend, uncorrected.
+
+        Ten seeds rarely show Bartlett's test that one arm scatters twice as much as the others, and such an arm would
+        raise most of a study's false alarms. The test with its own spread is right whatever the others' spread is.
+        """
+        error = np.sqrt(self.own_variance * (1 / self.seeds + 1 / self.counts))
+        shown = special.stdtr(self.own_df, self.difference / error) <= self.rule.look_alpha / 2
+        return shown | (self.counts < FEWEST_OF_ITS_OWN)
 
     def _mean_test(self) -> Floats:
         """p values of a drop of the mean over arms.

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.gate.baseline import Entry
-from bench.gate.decision import RULE, Rule
-from bench.gate.spread import seed_spread
+from bench.gate.decision import FEWEST_OF_ITS_OWN, RULE, Rule
+from bench.gate.spread import own_spread, seed_spread
 from bench.stats.power import POWER
 from bench.stats.special import noncentral_t_cdf, t_quantile
 
@@ -29,7 +29,10 @@ class Power(NamedTuple):
 
 
 def baseline_power(entries: Sequence[Entry], rule: Rule = RULE) -> list[Power]:
-    """For each entry; the drop counts the correction for all rows and their mean, but not the earlier looks."""
+    """For each entry; the drop counts the correction for all rows and their mean, but not the earlier looks.
+
+    Where a row's own spread has a say too, the drop is the larger of the two that both tests need.
+    """
     if not entries:
         return []
     seeds = sorted({run.seed for entry in entries for run in entry.runs})
@@ -39,12 +42,18 @@ def baseline_power(entries: Sequence[Entry], rule: Rule = RULE) -> list[Power]:
             values[seeds.index(run.seed), place] = 100 * run.value
     kinds = [(str(entry.spec["data"].get("digest")), entry.measure) for entry in entries]
     variance, df = seed_spread(values, [kinds.index(kind) for kind in kinds])
+    own = own_spread(values)
     tests = len(entries) + (len(entries) > 1)
     made: list[Power] = []
     for place, entry in enumerate(entries):
-        spread = max(math.sqrt(variance[place]), 100 / entry.test_images)
-        error = spread * math.sqrt(1 / rule.looks[-1] + 1 / len(entry.runs))
-        made.append(Power(entry, spread, error, error * _shift(int(df[place]), rule.look_alpha / tests)))
+        image = 100 / entry.test_images
+        spread = max(math.sqrt(variance[place]), image)
+        reach = math.sqrt(1 / rule.looks[-1] + 1 / len(entry.runs))
+        drop = spread * reach * _shift(int(df[place]), rule.look_alpha / tests)
+        if tests > 1 and len(entry.runs) >= FEWEST_OF_ITS_OWN:
+            alone = max(math.sqrt(own.variance[place]), image)
+            drop = max(drop, alone * reach * _shift(int(own.df[place]), rule.look_alpha / 2))
+        made.append(Power(entry, spread, spread * reach, drop))
     return made
 
 

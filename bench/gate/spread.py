@@ -21,6 +21,13 @@ class Spread(NamedTuple):
     df: Floats
 
 
+def own_spread(values: Floats) -> Spread:
+    """Variance over seeds of each arm alone. values: (..., seeds, arms), NaN where an arm has no run."""
+    freedoms = (np.isfinite(values).sum(axis=-2) - 1).astype(np.float64)
+    squares = np.nansum((values - np.nanmean(values, axis=-2, keepdims=True)) ** 2, axis=-2)
+    return Spread(squares / freedoms, freedoms)
+
+
 def seed_spread(values: Floats, groups: Sequence[int]) -> Spread:
     """Variance over seeds within arms, pooled over each group's arms unless their spreads are found unequal.
 
@@ -28,10 +35,8 @@ def seed_spread(values: Floats, groups: Sequence[int]) -> Spread:
     data set and metric; variances of different groups are never pooled. Spreads are unequal where Bartlett's test
     gives less than EQUAL_SPREAD_LEVEL; every arm of the group then keeps its own variance.
     """
-    counts = np.isfinite(values).sum(axis=-2)
-    freedoms = (counts - 1).astype(np.float64)
-    squares = np.nansum((values - np.nanmean(values, axis=-2, keepdims=True)) ** 2, axis=-2)
-    variance, df = squares / freedoms, freedoms.copy()
+    variance, freedoms = own_spread(values)
+    squares, df = variance * freedoms, freedoms.copy()
     for group in sorted(set(groups)):
         own = np.flatnonzero(np.asarray(groups) == group)
         total = freedoms[..., own].sum(axis=-1, keepdims=True)

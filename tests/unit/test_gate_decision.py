@@ -58,13 +58,13 @@ def slow_decision(new, base, margin, groups, floor):
     common = base[np.isfinite(base).all(axis=1)]
     covariance = np.atleast_2d(np.cov(common, rowvar=False))
     code, seeds = [OPEN] * arms, [1] * arms
-    dropped = False
+    dropped = held = False
     for look in LOOKS:
         waiting = [arm for arm in range(arms) if code[arm] == OPEN]
         if not waiting or REGRESSION in code or dropped:
             break
         if any(np.isfinite(new[:look, arm]).sum() != look for arm in waiting):
-            return code, seeds, dropped, look
+            return code, seeds, dropped, look, held
         for arm in waiting:
             seeds[arm] = look
         change = np.array([new[: seeds[arm], arm].mean() for arm in range(arms)]) - before
@@ -80,20 +80,26 @@ def slow_decision(new, base, margin, groups, floor):
         shown = stepped_down(p, ALPHA / 3)
         for arm in waiting:
             reach = quantile(int(df[arm])) * error[arm]
-            if shown[arm] and change[arm] < -margin[arm] / 2:
+            large = shown[arm] and change[arm] < -margin[arm] / 2
+            if large and arms > 1 and counts[arm] >= 8:
+                own = base[np.isfinite(base[:, arm]), arm]
+                alone = max(own.std(ddof=1), floor[arm]) * np.sqrt(1 / seeds[arm] + 1 / len(own))
+                held |= (too_little := student(change[arm] / alone, len(own) - 1) > ALPHA / 6)
+                large = not too_little
+            if large:
                 code[arm] = REGRESSION
             elif change[arm] - reach > -margin[arm]:
                 code[arm] = PASS
         key = max(0.5, 1 / np.sqrt(arms)) * margin.mean() / 2
         dropped = bool(arms > 1 and shown[-1] and change.mean() < -key)
-    return code, seeds, dropped, 0
+    return code, seeds, dropped, 0, held
 
 
 @pytest.mark.parametrize("arms", [1, 2, 5])
 def test_decisions_equal_the_slow_rule(arms):
     generator = np.random.default_rng(arms)
     kinds = set()
-    for case in range(60):
+    for case in range(90):
         rows = int(generator.integers(3, 12))
         base = generator.normal(90, 0.3, (rows, arms)) + generator.normal(0, 0.2, (rows, 1))
         new = generator.normal(90, 0.3, (5, arms)) - generator.choice([0, 0.3, 0.8]) * (generator.random(arms) < 0.4)
@@ -103,16 +109,19 @@ def test_decisions_equal_the_slow_rule(arms):
             new[generator.integers(1, 5) :, generator.integers(arms)] = np.nan
         if case % 5 == 0:
             base[:, 0] = 90 + 8 * (base[:, 0] - 90)
+        if case % 7 == 0:
+            base[:, 0] += base[:, 0] - np.nanmean(base[:, 0])
+            new[:, 0] -= 1.0
         margin, floor = generator.uniform(0.3, 1.2, arms), np.full(arms, 0.01)
         groups = list(generator.integers(0, 2, arms))
         found = decide(new[None], base[None], margin, groups, floor)
-        code, seeds, dropped, wanted = slow_decision(new, base, margin, groups, floor)
+        code, seeds, dropped, wanted, held = slow_decision(new, base, margin, groups, floor)
         assert found.code[0].tolist() == code
         assert found.seeds[0].tolist() == seeds
         assert (bool(found.mean_regressed[0]), int(found.wanted[0])) == (dropped, wanted)
-        kinds |= {*code, *(["mean"] if dropped else []), *(["wanted"] if wanted else [])}
+        kinds |= {*code, *(["mean"] if dropped else []), *(["wanted"] if wanted else []), *(["held"] if held else [])}
     assert {OPEN, PASS, REGRESSION, "wanted"} <= kinds
-    assert ("mean" in kinds) == (arms > 1)
+    assert ("mean" in kinds) == ("held" in kinds) == (arms > 1)
 
 
 def test_many_studies_at_once_are_the_single_ones():
@@ -159,6 +168,18 @@ def test_a_drop_needs_both_keys():
     floor = np.array([0.01])
     assert decide(new, base, np.array([1.0]), [0], floor).code[0, 0] == PASS
     assert decide(new, base, np.array([0.3]), [0], floor).code[0, 0] == REGRESSION
+
+
+@pytest.mark.parametrize(("seeds", "code"), [(8, OPEN), (7, REGRESSION)])
+def test_a_drop_that_is_small_for_the_rows_own_spread_is_no_regression(seeds, code):
+    """Unless its own spread rests on few seeds."""
+    steady, noisy = np.linspace(-0.2, 0.2, seeds), np.linspace(-0.4, 0.4, seeds)
+    base = 90 + np.stack([noisy, *[np.roll(steady, turn) for turn in range(6)]], axis=1)[None]
+    new = np.full((1, 5, 7), 90.0)
+    new[..., 0] -= 0.42
+    found = decide(new, base, np.full(7, 0.6), [0] * 7, np.full(7, 0.01))
+    assert found.p[0, 0] < 0.05
+    assert found.code[0].tolist() == [code, *[PASS] * 6]
 
 
 def test_the_first_seeds_count_and_further_ones_never():
