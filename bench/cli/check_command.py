@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,10 +128,8 @@ def _records(store: Store) -> Iterator[Check]:
     def check(folder: Path) -> list[str]:
         problems: list[str] = []
         for path in sorted(folder.glob("*.jsonl")):
-            found = read_record(path)
-            if found.damaged:
-                problems.append(f"{path.name}: damaged line(s) {', '.join(map(str, found.damaged))}")
-            for line in found.lines:
+            problems += [f"{path.name}: {problem}" for problem in _damaged_lines(path)]
+            for line in read_record(path).lines:
                 if path.name == "train.jsonl" and line["kind"] == "begin":
                     problems += _id_problems(line)
         for name, digest in recorded_files(folder / TRAIN_FILE).items():
@@ -141,6 +140,13 @@ def _records(store: Store) -> Iterator[Check]:
     if store.root.is_dir():
         for record in store.runs():
             yield str(record.folder), lambda folder=record.folder: check(folder)
+        for session in store.sessions():
+            yield str(session.path), functools.partial(_damaged_lines, session.path)
+
+
+def _damaged_lines(path: Path) -> list[str]:
+    damaged = read_record(path).damaged
+    return [f"damaged line(s) {', '.join(map(str, damaged))}"] if damaged else []
 
 
 def _id_problems(begin: dict[str, object]) -> list[str]:

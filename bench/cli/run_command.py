@@ -21,14 +21,14 @@ def run(options: argparse.Namespace) -> int:
     """Bring a suite up to date and print its tables."""
     suite = suite_of(options)
     store = store_of(options)
+    executor = read_settings(options.executor, options.executor_settings)
     if options.dry_run:
         for item in find_todo(suite, store):
             print(f"{item.spec.run_id}  {item.need:8}  {item.name}: {item.why}")
         return 0
     listeners = Listeners(_listeners(options))
     machine = Options(
-        options.device, options.workers, options.threads, options.run_timeout,
-        executor=read_settings(options.executor, options.executor_settings), listeners=listeners,
+        options.device, options.workers, options.threads, options.run_timeout, executor=executor, listeners=listeners,
     )  # fmt: skip
     missing: list[Todo] = []
     timed = True

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     settings = suite.file.speed if suite.file.speed != "none" else SpeedSettings()
     if options.rounds is not None:
         if options.rounds < 3:
-            raise BadInput(f"--rounds {options.rounds}: at least 3 are needed for an interval")
+            raise BadInput(f"--rounds {options.rounds}: at least 3 are needed, and 6 for an interval of one process")
         settings = settings.model_copy(update={"rounds": options.rounds})
     if options.processes is not None:
         settings = settings.model_copy(update={"processes": options.processes})

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bench.backbones.stages import StageRefused
 from bench.data.open import Splits
 from bench.env import provenance
 from bench.evals.api import Context
+from bench.evals.forward import evaluation_mode
 from bench.records import CHECKPOINT_FILE, SCHEMA, TRAIN_FILE, RecordWriter, read_record
 from bench.records.training_summary import epochs_of
 from bench.rng import stream
@@ -171,12 +173,15 @@ def _train(
         started = time.monotonic()
         result = training.run_epoch(saver)
         seconds = time.monotonic() - started
-        due = training.epoch % protocol.evaluate_every == 0 or training.epoch == protocol.epochs
-        measured = {
-            name: measure_accuracy(training.ranked, training.normalise, feed, training.ranks)
-            for name, feed in (splits.evaluation.items() if due else ())
-            if name != "held_out"
-        }
+        last = training.epoch == protocol.epochs
+        due = last or training.epoch % protocol.evaluate_every == 0
+        # what a run is ranked by is measured as its predictions are; on the way a GPU may shorten float32
+        with evaluation_mode(training.ranked, training.device) if last else nullcontext():
+            measured = {
+                name: measure_accuracy(training.ranked, training.normalise, feed, training.ranks)
+                for name, feed in (splits.evaluation.items() if due else ())
+                if name != "held_out"
+            }
         record.append(
             "epoch",
             epoch=training.epoch,

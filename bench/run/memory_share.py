@@ -18,4 +18,5 @@ def limit_memory(device: torch.device) -> None:
     if fraction and device.type == "cuda":
         import torch
 
-        torch.cuda.set_per_process_memory_fraction(float(fraction), device)
+        # the number alone, None for the current GPU: torch refuses a device without one here, and here only
+        torch.cuda.set_per_process_memory_fraction(float(fraction), device.index)

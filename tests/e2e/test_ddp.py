@@ -66,7 +66,8 @@ from bench.sweep.devices import limits
 from bench.sweep.executors.local import LocalExecutor
 
 tasks = json.loads(Path("tasks.json").read_text())
-executor = LocalExecutor([limits(1)], Path("logs"), 400.0)
+gpus = [{"CUDA_VISIBLE_DEVICES": str(number)} for number in range(int(sys.argv[1]))]
+executor = LocalExecutor([limits(1) | gpu for gpu in gpus or [{}]], Path("logs"), 400.0)
 done = {event.task["name"]: event.fields for event in executor.run(tasks) if event.kind == "done"}
 print(json.dumps(done))
 """
@@ -100,20 +101,34 @@ def folder(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, folder / "copy" / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "copy" / "methods" / "trouble.py").write_text(TROUBLE)
     tasks = [task_of("killed", spec_of("trouble", oom=0)), task_of("oom", spec_of("trouble", oom=1))]
+    do(folder, tasks, folder / "copy")
+    return folder
+
+
+def do(folder: Path, tasks: list[dict], code: Path, gpus: int = 0) -> None:
+    """Have a local executor do the tasks in this folder, on so many GPUs, and keep what it says of each."""
     (folder / "tasks.json").write_text(json.dumps(tasks))
-    environment = {**os.environ, "PYTHONPATH": str(folder / "copy"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-P", "-c", DRIVER]
+    environment = {**os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-P", "-c", DRIVER, str(gpus)]
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=800, check=False
     )
     assert done.returncode == 0, done.stderr
     (folder / "done.json").write_text(done.stdout)
-    return folder
 
 
 def done(folder: Path, name: str) -> tuple[str, str | None]:
     fields = json.loads((folder / "done.json").read_text())[name]
     return fields["status"], fields["reason"]
+
+
+def alone(spec: Spec, folder: Path) -> list[dict]:
+    """The epochs of the same run in this process, on the CPU."""
+    train_run(
+        spec, build_method(spec.method), open_data(spec.data, CPU), folder, CPU,
+        "s", [1], 60.0, lambda _: None, lambda: False,
+    )  # fmt: skip
+    return [line for line in lines_of(folder) if line["kind"] == "epoch"]
 
 
 def lines_of(folder: Path) -> list[dict]:
@@ -132,15 +147,10 @@ def test_a_killed_rank_makes_the_group_start_again_from_the_checkpoint(folder, t
     assert lines[kinds.index("resume")]["epoch"] == 1
     assert not (attempt / "checkpoint.pt").exists()
     assert (attempt / "predictions.npz").exists()
-    spec = spec_of("erm")
-    train_run(
-        spec, build_method(spec.method), open_data(spec.data, CPU), tmp_path, CPU,
-        "s", [1], 60.0, lambda _: None, lambda: False,
-    )  # fmt: skip
-    alone = [line for line in lines_of(tmp_path) if line["kind"] == "epoch"]
-    for one, other in zip([line for line in lines if line["kind"] == "epoch"], alone, strict=True):
+    epochs = alone(spec_of("erm"), tmp_path)
+    for one, other in zip([line for line in lines if line["kind"] == "epoch"], epochs, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-5)
-    test, expected = lines[-4]["test"], alone[-1]["test"]
+    test, expected = lines[-4]["test"], epochs[-1]["test"]
     assert test["nll"] == pytest.approx(expected["nll"], rel=1e-4)
     assert test["n"] == expected["n"]
 
@@ -149,3 +159,18 @@ def test_a_rank_that_fails_ends_the_run_with_its_own_words(folder):
     """The other process waits for it in an exchange; neither hangs, and nothing is tried again."""
     assert done(folder, "oom") == ("oom", "CUDA out of memory. Tried to allocate 2.00 GiB")
     assert [line["kind"] for line in lines_of(folder / "records" / "oom")] == ["begin", "epoch"]
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="NCCL wants a GPU for each process")
+def test_two_gpus_share_a_run_through_nccl(tmp_path):
+    """To the digits that a GPU's shortened float32 leaves: the numbers of one process on the CPU."""
+    spec = spec_of("erm")
+    do(tmp_path, [task_of("shared", spec, device="cuda")], ROOT, gpus=2)
+    attempt = tmp_path / "records" / "shared"
+    assert done(tmp_path, "shared") == ("ok", None), (attempt / "log.txt").read_text()
+    lines = lines_of(attempt)
+    assert [line["processes"] for line in lines if line["kind"] == "begin"] == [2]
+    epochs = alone(spec, tmp_path / "alone")
+    for one, other in zip([line for line in lines if line["kind"] == "epoch"], epochs, strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=0.02)
+    assert [line["test"]["n"] for line in lines if line.get("test")] == [epochs[-1]["test"]["n"]]

@@ -20,7 +20,8 @@ PLAN = ("plan", "tiny", "--devices", "1xH200")
 BAD = [
     (), ("nonsense",), ("list", "method"), ("list", "--family", "inputt"), ("show", "tinny"), ("run", "tinny"), ("run",),
     ("run", "tiny", "--executor", "slrum"), ("run", "tiny", "--executor", "slurm", "--executor-set", "tme=5"),
-    ("run", "tiny", "--run-timeout", "-1"), ("run", "tiny", "--run-timeout", "nan"), ("status", "tinny"),
+    ("run", "tiny", "--dry-run", "--executor-set", "lease_seconds=.nan"), ("run", "tiny", "--run-timeout", "-1"),
+    ("run", "tiny", "--run-timeout", "nan"), ("status", "tinny"),
     ("status", "tiny", "--watch", "0"), ("plan", "tinny", "--devices", "1xH200"), ("plan", "tiny", "--devices", "H200"),
     ("eval", "tinny"), ("eval",), ("eval", "--checkpoint", "none.pth", *DATA_AND_NET), ("speed", "tinny"),
     ("speed", "tiny", "--rounds", "0"), ("tune", "tinny", "--trials", "2"), ("tune", "tiny", "--trials", "0"),
@@ -135,6 +136,12 @@ def test_codes_by_what_is_on_record(folder, capsys, state):
         words = arguments[:2] if arguments[0] == "gate" else arguments[:1]
         assert code in told(capsys, *words), arguments
         assert "Traceback" not in found.err
+
+
+@pytest.mark.parametrize(("timed", "code"), [(True, 0), (False, 3)])
+def test_a_sweep_that_lacks_nothing_but_step_times_is_incomplete(folder, monkeypatch, capsys, timed, code):
+    monkeypatch.setattr(importlib.import_module("bench.cli.run_command"), "run_sweep", lambda *_: ([], timed))
+    assert code_of("run", "tiny", "--no-figures", *MACHINE) == code
 
 
 @pytest.mark.parametrize("name", commands())

@@ -1,8 +1,8 @@
-"""Trainings on real digits that two processes share: python tests/unit/shared_training.py CASES RANK STORE OUT.
+"""Trainings on real digits that two processes share: python tests/unit/shared_training.py CASES RANK STORE OUT [DEVICE].
 
 CASES is JSON: a list of [name, implementation, parameters, backbone, protocol changes]. Each process writes what it
 found to OUT.RANK, a file of torch.save. In a case called "unsynchronised" the gradients of the method's own weights
-stay with their process: a fault that the comparison must show.
+stay with their process: a fault that the comparison must show. Gloo can share one GPU, which NCCL cannot.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def spec_of(implementation: str, parameters: dict[str, Any], backbone: str, prot
     )
 
 
-def make(case: Case, splits: Splits, ranks: Ranks | None = None) -> Training:
+def make(case: Case, splits: Splits, ranks: Ranks | None = None, device: torch.device = CPU) -> Training:
     spec = spec_of(*case[1:])
-    return Training(spec, build_method(spec.method), splits, CPU, ranks=ranks)
+    return Training(spec, build_method(spec.method), splits, device, ranks=ranks)
 
 
 def outcome(training: Training) -> dict[str, Any]:
@@ -74,21 +74,24 @@ def evaluated(training: Training, splits: Splits, ranks: Ranks) -> dict[str, Any
     return {"accuracy": dict(accuracy), "logits": predicted.logits, "labels": predicted.labels}
 
 
-def main(cases: list[Case], rank: int, store: str, out: str) -> None:
+def main(cases: list[Case], rank: int, store: str, out: str, device_name: str = "cpu") -> None:
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False
+    device = torch.device(device_name)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
-    splits, ranks = open_data(DATA, CPU), Ranks(2, rank, 2)
+    splits, ranks = open_data(DATA, device), Ranks(2, rank, 2)
     found: dict[str, Any] = {}
     for case in cases:
-        training = make(case, splits, ranks)
+        training = make(case, splits, ranks, device)
         if case[0] == "unsynchronised":
             names = [name for name, _ in training.step_module.named_parameters() if name.startswith("method.")]
             ddp: Any = torch.nn.parallel.DistributedDataParallel
             ddp._set_params_and_buffers_to_ignore_for_model(training.step_module, names)
             training.compiled = shared_step(training.step_module)
         found[case[0]] = outcome(training)
-    fresh = make(("fresh", "erm", {}, "test_resnet", {}), splits, ranks)
-    found["evaluated"] = evaluated(fresh, splits, ranks)
+    if device == CPU:
+        fresh = make(("fresh", "erm", {}, "test_resnet", {}), splits, ranks)
+        found["evaluated"] = evaluated(fresh, splits, ranks)
     torch.save(found, f"{out}.{rank}")
     dist.destroy_process_group()
 

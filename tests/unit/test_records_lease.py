@@ -160,6 +160,22 @@ def test_a_holder_that_slept_too_long_gives_up_though_nobody_came(tmp_path, star
     assert process.stdout.readline() == "lost\n"
 
 
+@pytest.mark.parametrize("generation", [1, 2])
+def test_a_holder_that_beats_in_time_sees_that_another_one_holds_the_run(tmp_path, generation):
+    """By a file of the next generation, or in its own file where the run was free in between; neither is touched."""
+    lease = acquire(tmp_path, "r", 12.0)
+    file = tmp_path / "r" / str(generation)
+    beside = tmp_path / "r" / "another"
+    beside.write_text("of another one")
+    beside.replace(file)
+    end = time.monotonic() + 60
+    while not lease.lost:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    lease.release()
+    assert file.read_text() == "of another one"
+
+
 def test_process_numbers_that_are_used_again_are_not_the_holder(tmp_path):
     own = machine.process_start(os.getpid())
     assert machine.runs_here(os.getpid(), own)

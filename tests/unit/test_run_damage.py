@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from bench.cli.main import main
 from bench.data.open import open_data
-from bench.records import StorageError, Store, read_record
+from bench.records import RecordWriter, StorageError, Store, read_record
 from bench.run.build import build_method, evaluation_method
 from bench.run.execute import Stopped, train_run
 from bench.run.finished import load_trained, trained_method
@@ -207,6 +207,21 @@ def test_no_cut_and_no_flipped_bit_of_a_file_beside_the_record_is_trusted(run, s
     assert f"{name}: is damaged" in capsys.readouterr().out
     path.unlink()
     assert run().file_problem(name) == "is missing"
+
+
+def test_a_timing_session_with_a_damaged_line_is_named(run, capsys):
+    """Tables are made of what is whole; that something is not has to be told somewhere."""
+    store = run().folder.parent.parent
+    path = store / "speed" / "one.jsonl"
+    with RecordWriter(path) as record:
+        record.append("begin", cell="c")
+        record.append("sample", arm="a", round=0, seconds=0.5)
+        record.append("end", status="ok")
+    assert main(["check", str(store)]) == 0
+    path.write_bytes(path.read_bytes().replace(b'"seconds":0.5', b'"seconds":0.4'))
+    capsys.readouterr()
+    assert main(["check", str(store)]) == 1
+    assert f"{path}: damaged line(s) 2" in capsys.readouterr().out
 
 
 def test_evaluators_see_the_method_as_it_was_trained(run, splits):

@@ -10,9 +10,11 @@ import torch
 
 from bench.data.open import open_data
 from bench.records import read_record
+from bench.run import execute
 from bench.run.build import build_method
 from bench.run.execute import Stopped, train_run
 from bench.spec import BackboneSpec, DataSpec, Labels, MethodSpec, ProtocolSpec, Spec
+from bench.train.accuracy import measure_accuracy
 from bench.train.checkpoint import load_checkpoint
 from methods.api import Method
 
@@ -86,3 +88,18 @@ def test_an_interrupted_run_leaves_the_bytes_of_an_undisturbed_one(
     assert (folder / "method.safetensors").is_file() == has_state
     for path in folder.glob("*.safetensors"):
         assert path.read_bytes() == (tmp_path / "whole" / path.name).read_bytes(), path.name
+
+
+def test_the_last_epoch_is_measured_in_full_float32(splits, tmp_path, monkeypatch):
+    """Its accuracy ranks the run and has to be that of the predictions, which a GPU makes without TF32."""
+    shortened: list[bool] = []
+
+    def measure(*arguments: Any) -> Any:
+        shortened.append(torch.backends.cudnn.allow_tf32)
+        return measure_accuracy(*arguments)
+
+    monkeypatch.setattr(execute, "measure_accuracy", measure)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert train(make_spec(), splits, tmp_path) == "ok"
+    assert shortened == [True, True, True, True, False, False], "two splits, three epochs"
+    assert torch.backends.cudnn.allow_tf32

@@ -102,6 +102,24 @@ def test_warm_up_is_recorded_block_by_block(session):
             assert 2 <= len(warm["seconds"]) <= MOST_WARMUPS + 1
 
 
+def test_every_network_is_warmed_up_before_anything_is_timed(tmp_path, monkeypatch):
+    """Two methods and the reference's second network; peak memory takes a round of its own on a GPU only."""
+    done: list[str] = []
+
+    def watched(name: str) -> None:
+        true = getattr(StepTimer, name)
+        monkeypatch.setattr(StepTimer, name, lambda timer, *given: (done.append(name), true(timer, *given))[1])
+
+    watched("warm_up")
+    watched("seconds_by_branch")
+    specs = [spec_of("erm"), spec_of("mixup")]
+    time_methods(
+        tmp_path / "s.jsonl", specs, lambda spec: build_method(spec.method), lambda: open_data(DATA, "cpu"),
+        torch.device("cpu"), {"rounds": 3, "steps": 1, "warmup": 1}, {}, lambda _: None,
+    )  # fmt: skip
+    assert done == ["warm_up"] * 3 + ["seconds_by_branch"] * 3 * 3
+
+
 def test_warm_up_ends_at_the_first_two_blocks_that_agree(monkeypatch):
     timer = timer_of(spec_of("erm"))
     times = iter([5.0, 3.0, 2.0, 1.9, 1.0])

@@ -31,6 +31,8 @@ def test_settings_are_read_by_type():
         ("retries=-1", "whole number"),
         ("num_gpus=many", "must be a number"),
         ("lease_seconds=0", "at least 1"),
+        ("lease_seconds=.nan", "must be a number from 0"),
+        ("num_gpus=.inf", "must be a number from 0"),
     ],
 )
 def test_wrong_settings_are_refused(assignment, message):

@@ -97,6 +97,13 @@ def test_each_source_by_hand(store, runs, capsys, tmp_path):
     assert "2 x cutmix (digits, test_resnet, digits-100ep): 8.0 s each, stated speed" in text
 
 
+def test_epochs_of_an_exception_count(suite, store):
+    exception = "protocol.exceptions=[{method: cutmix, set: {epochs: 30}, reason: learns slowly}]"
+    longer = load_suite("quickstart", parse_set_options([*SETTINGS, exception]))
+    costs = make_plan(find_todo(longer, store), [], [], "erm", "1xH200", images_per_second=80).costs
+    assert {cost.spec.labels.method: cost.seconds for cost in costs} == {"erm": 5, "mixup": 5, "cutmix": 15}
+
+
 def test_a_cost_table_needs_the_reference_measured_or_stated(store, runs, capsys, tmp_path):
     file = tmp_path / "cost.yaml"
     file.write_text(COST)

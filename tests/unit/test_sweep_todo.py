@@ -10,7 +10,7 @@ from bench.config.catalogue import method_facts
 from bench.config.overrides import parse_set_options
 from bench.config.suite import load_suite
 from bench.evals.registry import EvalArm
-from bench.records import CHECKPOINT_FILE, RecordWriter, Store
+from bench.records import CHECKPOINT_FILE, METHOD_FILE, WEIGHTS_FILE, RecordWriter, Store, file_facts
 from bench.sources import method_source_digest
 from bench.sweep.chosen_runs import run_suite
 from bench.sweep.todo import find_todo
@@ -89,6 +89,28 @@ def test_a_stale_success_does_not_hide_newer_attempts(suite, store):
     attempt(suite, store, "diverged")
     (item,) = find_todo(suite, store)
     assert (item.need, item.record.status) == ("nothing", "diverged")
+
+
+@pytest.mark.parametrize("name", [WEIGHTS_FILE, METHOD_FILE])
+def test_a_finished_run_without_whole_weights_is_trained_again_only_where_they_are_wanted(
+    store, tmp_path, monkeypatch, name
+):
+    monkeypatch.setenv("MIXBENCH_CACHE", str(tmp_path / "cache"))
+    plain, evaluated = (load_suite("quickstart", parse_set_options([*OPTIONS[:2], f"evals={evals}", *OPTIONS[3:]]))
+                        for evals in ("[]", "[clean]"))  # fmt: skip
+    folder = attempt(plain, store, None)
+    (folder / name).write_bytes(b"weights")
+    with RecordWriter(folder / "train.jsonl") as record:
+        record.append("file", name=name, **file_facts(b"weights"))
+        record.append("end", status="ok", reason=None, seconds=1.0)
+    assert need(evaluated, store) == "evaluate"
+    for content, problem in ((b"weight!", "damaged"), (None, "missing")):
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_bytes(content)
+        (item,) = find_todo(evaluated, store)
+        assert (item.need, item.why, item.folder) == ("train", f"its {name} is {problem}", None)
+        assert need(plain, store) == "nothing"
 
 
 def test_an_edit_that_was_taken_back_finds_its_old_run(suite, store):

@@ -53,15 +53,18 @@ def splits():
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> list[dict]:
     """What each of two processes found in all cases."""
-    folder = tmp_path_factory.mktemp("shared")
-    (folder / "cases.json").write_text(json.dumps(cases()))
+    return in_two_processes(cases(), tmp_path_factory.mktemp("shared"), "cpu")
+
+
+def in_two_processes(cases: list[Case], folder: Path, device: str) -> list[dict]:
+    (folder / "cases.json").write_text(json.dumps(cases))
     environment = {
         "GLOO_SOCKET_IFNAME": "lo", **os.environ, "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }  # fmt: skip
     command = [sys.executable, shared_training.__file__, str(folder / "cases.json")]
     processes = [
-        subprocess.Popen([*command, str(rank), str(folder / "store"), str(folder / "out")], env=environment,
+        subprocess.Popen([*command, str(rank), str(folder / "store"), str(folder / "out"), device], env=environment,
                          stderr=subprocess.PIPE, text=True)
         for rank in range(2)
     ]  # fmt: skip
@@ -72,7 +75,7 @@ def found(tmp_path_factory) -> list[dict]:
             process.kill()
             process.communicate()
     assert [process.returncode for process in processes] == [0, 0], errors
-    return [torch.load(folder / f"out.{rank}", weights_only=True) for rank in range(2)]
+    return [torch.load(folder / f"out.{rank}", weights_only=True, map_location="cpu") for rank in range(2)]
 
 
 def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], tolerance: float) -> list[str]:
@@ -222,6 +225,16 @@ def torch_copy(state: dict) -> dict:
     return torch.load(buffer, weights_only=True)
 
 
+def test_dropout_has_a_stream_for_each_rank_and_step(splits, monkeypatch):
+    seeds: list[int] = []
+    true = training_module.seed_generators
+    monkeypatch.setattr(
+        training_module, "seed_generators", lambda seed, device: (seeds.append(seed), true(seed, device))
+    )
+    make(("c", "erm", {}, "test_resnet", {}), splits).run_epoch()
+    assert len(seeds) == len(set(seeds)) == 2 * 2
+
+
 def test_running_statistics_are_the_mean_over_the_ranks(splits):
     """One step of a net in turn, against each rank's part alone through a network of its own."""
     training = make(("c", "erm", {}, "test_resnet", {}), splits)
@@ -241,3 +254,27 @@ def test_running_statistics_are_the_mean_over_the_ranks(splits):
             assert torch.allclose(tensor, (norms[0][name] + norms[1][name]) / 2, rtol=1e-5, atol=1e-7), name
         elif "num_batches" in name:
             assert int(tensor) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch has synchronised BatchNorm on GPUs only")
+def test_synchronised_batchnorm_gives_the_curve_of_the_whole_batch(tmp_path, monkeypatch):
+    """ERM without dropout, two images on one rank and three on the other, both on one GPU; apart they differ."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    device = torch.device("cuda")
+    kept = {"epochs": 2}
+    shared: list[Case] = [
+        ("together", "erm", {}, "test_efficientnet", {**kept, "sync_batchnorm": True}),
+        ("apart", "erm", {}, "test_efficientnet", kept),
+    ]
+    found = in_two_processes(shared, tmp_path, "cuda")
+    whole = outcome(
+        make(
+            ("whole", "erm", {}, "test_efficientnet", {**kept, "world_size": 1}), open_data(DATA, device), None, device
+        )
+    )
+    expected = {name: tensor.cpu() for name, tensor in whole["weights"].items()}
+    for each in found:
+        assert each["together"]["losses"] == pytest.approx(whole["losses"], rel=1e-3)
+        assert differing(each["together"]["weights"], expected, 1e-3) == []
+        assert each["apart"]["losses"] != pytest.approx(whole["losses"], rel=1e-3)
+        assert any("running" in name for name in differing(each["apart"]["weights"], expected, 1e-3))

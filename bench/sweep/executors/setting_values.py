@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, cast
@@ -33,7 +34,7 @@ def value_of(text: str, kind: str, where: str) -> Any:
     if kind.startswith("int"):
         if not whole or cast("int", value) < 0:
             raise BadInput(f"{where}: must be a whole number from 0")
-    elif not (whole or isinstance(value, float)) or cast("float", value) < 0:
+    elif not (whole or isinstance(value, float)) or not 0 <= cast("float", value) < math.inf:
         raise BadInput(f"{where}: must be a number from 0")
     return value
 
