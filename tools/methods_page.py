@@ -27,11 +27,12 @@ HEAD = """# All methods side by side
 
 Measured, not claimed. `share kept` is the mean weight of an image's own label in percent, with its standard error:
 over draws alone where the share is a drawn number or the area of a drawn box, else over steps of 16 of scikit-learn's
-digits. `label test` mixes black with
-white images and gives the largest distance between an image's mean brightness and the weight of the white label: 0
-where labels follow the pixels, more where the definition takes labels from elsewhere (attention, class activation
-maps) or mixes more than two images; `-` where nothing is mixed in pixel space. `passes` counts images through the
-network and its copies in one step, as a multiple of the batch. `python tools/method_facts.py` measures these three.
+digits. `label test` mixes black with white images and gives the largest distance between an image's mean brightness and
+the weight of the white label: 0 where labels follow the pixels, more where the definition has it otherwise: labels by
+attention or class activation maps, by a drawn lam that a learned mask follows roughly (AutoMix, SAMix), or noise on the
+pixels (Noisy Feature Mixup). It is `-` where nothing is mixed in pixel space, and for RecursiveMix, which mixes with
+images of earlier steps and has a test of its own for that. `passes` counts images through the network and its copies in
+one step, as a multiple of the batch. `python tools/method_facts.py` measures these three.
 `time / erm` is the step time as a ratio to plain training with its 95 % interval, from the records in
 `results/reference/all-methods`, or in `results/reference/all-methods-vit` or `results/reference/all-methods-map` where
 a network is named; ratios hold for that machine and network.

@@ -37,8 +37,8 @@ def _brightness(images: Tensor) -> Tensor:
     channels = images.long()
     if images.shape[1] != len(LUMA):
         return (2 * channels.sum(1) + images.shape[1]) // (2 * images.shape[1])
-    weights = torch.tensor(LUMA, device=images.device).view(1, -1, 1, 1)
-    return ((weights * channels).sum(1) + (1 << 13)) >> 14
+    red, green, blue = channels.unbind(1)
+    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue + (1 << 13)) >> 14
 
 
 def _smooth(brightness: Tensor) -> Tensor:

@@ -22,12 +22,12 @@ def boxes_around(centres: Tensor, lam: Tensor, height: int, width: int) -> Tenso
     sqrt(1 - lam) times height and width; each edge is rounded to the nearest pixel boundary and what sticks out is
     clipped.
     """
-    size = torch.tensor([height, width], device=centres.device)
-    half = (1 - lam).clamp(min=0).sqrt() * size / 2
-    middle = centres + 0.5
-    low, high = (torch.floor(edge + 0.5).long() for edge in (middle - half, middle + half))
-    edges = torch.stack([low, high], 2).clamp(min=0)
-    return torch.minimum(edges, size[:, None]).flatten(1)
+    side = (1 - lam).clamp(min=0).sqrt()
+    edges: list[Tensor] = []
+    for middle, size in zip((centres + 0.5).split(1, dim=1), (height, width), strict=True):
+        half = side * size / 2
+        edges += [torch.floor(edge + 0.5).long().clamp(0, size) for edge in (middle - half, middle + half)]
+    return torch.cat(edges, 1)
 
 
 def box_masks(boxes: Tensor, height: int, width: int) -> Tensor:

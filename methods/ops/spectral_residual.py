@@ -56,4 +56,5 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
 def _brightness(images: Tensor) -> Tensor:
     if images.shape[1] != len(LUMA):
         return images.mean(1)
-    return (images * torch.tensor(LUMA, device=images.device).view(1, -1, 1, 1)).sum(1)
+    red, green, blue = images.unbind(1)
+    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue

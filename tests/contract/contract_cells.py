@@ -182,7 +182,8 @@ def same_bits(left: Any, right: Any) -> bool:
 class NoHostSync(TorchDispatchMode):
     """Inside it, an operation that waits for a GPU's answer is an AssertionError, on the CPU too."""
 
-    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique")
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "unique", "lift_fresh")
+    """The last is `torch.tensor`: values of the host that a GPU waits for."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__

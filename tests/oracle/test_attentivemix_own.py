@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from methods import attentivemix_own
-from methods.api import BatchShape, mixed_loss
+from methods.api import Batch, BatchShape, Draws, FeatureMap, mixed_loss
 from methods.attentivemix_own import AttentiveMixOwn, most_attended
 from methods.ops.keys import Key
 from tests.oracle.mixing_checks import cross_entropy, normalise, photographs, shape_of
@@ -49,6 +49,19 @@ def check_images_equal_a_loop() -> None:
 
 def test_images_equal_a_loop() -> None:
     check_images_equal_a_loop()
+
+
+def test_attention_is_the_size_of_features_of_either_sign() -> None:
+    images = normalise(photographs(2, 3, 8, 8))
+    method, net = set_up(AttentiveMixOwn(share=0.25), images)
+    features = torch.tensor([[[1.0, -9], [2, 3]], [[-2, 4], [-7, 5]]])[:, None].repeat(1, 6, 1, 1)
+    features[0, 1:3, 0, 1] *= -1
+    net.features = lambda images, stage=-1: FeatureMap(features, None)  # type: ignore[method-assign]
+    draws = Draws(tensors={"applied": torch.tensor(True), "permutation": torch.tensor([1, 0])})
+    pasted = method.guide(net, Batch((images,), torch.tensor([0, 1])), draws)["pasted"]  # type: ignore[arg-type]
+    expected = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    expected[0, :, 4:, :4] = expected[1, :, :4, 4:] = True
+    assert torch.equal(pasted, expected)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (2, 1, 8, 12), (7, 3, 17, 9)])

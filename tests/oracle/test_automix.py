@@ -225,6 +225,32 @@ def test_teacher_is_a_moving_average_that_copies_statistics() -> None:
     check_teacher()
 
 
+@pytest.mark.parametrize("build", [AutoMix, SAMix])
+def test_each_step_moves_the_teacher_by_the_momentum_of_its_time(build: type[AutoMix] | type[SAMix]) -> None:
+    net = copy.deepcopy(_built()).train()
+    method = build(momentum=0.6, final_momentum=0.9)
+    method.setup(net, Task(CLASSES, cross_entropy, (3, SIZE, SIZE)))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.1)
+    for progress, momentum in ((0.05, 0.6), (0.5, 0.75), (1.0, 0.9)):
+        before = [parameter.clone() for parameter in method.teacher.parameters()]
+        method.after_step(net, progress)
+        for now, then, its in zip(method.teacher.parameters(), before, net.parameters(), strict=True):
+            torch.testing.assert_close(now, momentum * then + (1 - momentum) * its, rtol=1e-5, atol=1e-6)
+
+
+def test_the_teacher_drops_nothing() -> None:
+    net = copy.deepcopy(_built()).train()
+    net.model.maxpool = nn.Sequential(net.model.maxpool, timm.layers.DropPath(0.5), nn.Dropout2d(0.5))
+    teacher = make_teacher(net).train()  # type: ignore[arg-type]
+    images = torch.randn(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    assert not torch.equal(net(images), net(images))
+    assert torch.equal(teacher(images), teacher(images))
+    dropping = net.model.maxpool[1:]
+    assert [dropping[0].drop_prob, dropping[1].p] == [0.5, 0.5]
+
+
 def test_momentum_schedule() -> None:
     assert cosine_momentum(0.999, 0.999999, 0.05) == 0.999
     assert cosine_momentum(0.999, 0.999999, 1.0) == pytest.approx(0.999999, abs=1e-12)

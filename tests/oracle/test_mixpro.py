@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from bench.backbones.adapter import TimmBackbone
 from methods import mixpro
 from methods.api import Batch, BatchShape, Draws, Task
+from methods.cutmix import CutMix
 from methods.mixpro import MixPro
 from methods.mixup import Mixup
 from methods.ops.cells import draw_cells, enlarge
@@ -161,6 +162,10 @@ def test_other_batches_are_mixup_and_cutmix(shape: tuple[int, int, int, int]) ->
         counts[draws.branch] += 1
         if draws.branch == "mixup":
             assert torch.equal(draws["lam"], Mixup(alpha=0.8).draw(Key("coin", number), BatchShape(*shape))["lam"])
+        if draws.branch == "cutmix":
+            large = BatchShape(*shape[:2], 224, 224)
+            ours, theirs = (one.draw(Key("coin", number), large) for one in (MixPro(), CutMix(alpha=1.0)))
+            assert torch.equal(ours["box"], theirs["box"])
     for branch, expected in (("cells", 300), ("mixup", 150), ("cutmix", 150)):
         assert abs(counts[branch] - expected) < 4 * math.sqrt(expected * (1 - expected / 600))
 

@@ -61,6 +61,7 @@ def test_levels_are_beta_2_5_and_depths_uniform() -> None:
     levels = torch.stack([draw["levels"] for draw in draws]).numpy()
     assert stats.kstest(levels[:, 0] / 0.2, stats.beta(2, 5).cdf).pvalue > 1e-3
     assert stats.kstest(levels[:, 1] / 0.4, stats.beta(2, 5).cdf).pvalue > 1e-3
+    assert abs(np.corrcoef(levels.T)[0, 1]) < 4 / 800**0.5
     counts = np.unique([draw.branch for draw in draws], return_counts=True)[1]
     assert len(counts) == 4
     assert stats.chisquare(counts).pvalue > 1e-3

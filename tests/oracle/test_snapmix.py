@@ -151,6 +151,17 @@ def test_mean_share_of_maps_without_contrast_is_the_integral() -> None:
     assert abs(np.mean(shares) - expected) < 4 * np.std(shares) / math.sqrt(3000)
 
 
+def test_the_two_boxes_are_alike_in_law_and_have_nothing_in_common() -> None:
+    shape, ends = BatchShape(1, 3, 64, 64), ("box", "source")
+    drawn = [SnapMix().draw(Key("two", number), shape) for number in range(600)]
+    boxes = [torch.stack([draws[name] for draws in drawn]).double() for name in ends]
+    centres = [(box[:, ::2] + box[:, 1::2]) / 2 for box in boxes]
+    areas = [(box[:, 1] - box[:, 0]) * (box[:, 3] - box[:, 2]) for box in boxes]
+    assert stats.ks_2samp(areas[0].numpy(), areas[1].numpy()).pvalue > 1e-3
+    together = torch.stack([*centres[0].T, areas[0], *centres[1].T, areas[1]])
+    assert torch.corrcoef(together)[:3, 3:].abs().max() < 4 / 600**0.5
+
+
 def test_networks_without_a_map_are_refused() -> None:
     images = photographs(2, 3, 16, 16)
     method, net = set_up(SnapMix(), images)

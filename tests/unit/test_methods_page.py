@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from bench.cli.main import main
-from bench.config.catalogue import method_names
+from bench.config.catalogue import method_facts, method_names
 from tools import methods_page
 from tools.method_facts import FILE, fitting, kept, label_gap, source
-from tools.methods_page import NOT_MEASURED, measured, page, ratio
+from tools.methods_page import HEAD, NOT_MEASURED, measured, page, ratio
 
 
 @pytest.fixture
@@ -30,6 +30,15 @@ def test_the_committed_page_is_what_facts_and_records_give():
 def test_every_method_is_measured_with_its_present_code():
     facts = json.loads(FILE.read_text(encoding="utf-8"))
     assert {name: one["source"] for name, one in facts.items()} == {name: source(name) for name in method_names()}
+
+
+def test_the_head_names_who_has_no_label_test_and_who_does_not_follow_pixels():
+    facts = {method_facts(name).title: (one, method_facts(name)) for name, one in methods_page.read_facts().items()}
+    untold = [title for title, (one, _) in facts.items() if one["share_kept"] and one["label_gap"] is None]
+    assert untold == ["RecursiveMix"]
+    otherwise = {title: method for title, (one, method) in facts.items() if one["label_gap"]}
+    by_maps = {title for title, method in otherwise.items() if method.family == "transformer"} | {"SnapMix"}
+    assert all(title in HEAD for title in (*untold, *(otherwise.keys() - by_maps)))
 
 
 def test_what_was_not_measured_says_so():

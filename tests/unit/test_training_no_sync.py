@@ -19,8 +19,10 @@ from bench.train.training import Skipped, Training
 
 DATA = DataSpec(source="digits", resolution=64, channels=3, mean=(0.3,) * 3, std=(0.38,) * 3, train_per_class=3,
                 crop="pad", crop_padding=2, flip=True)  # fmt: skip
-WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique", "unique", "bincount")
-"""Operations whose result, or its shape, comes to the host."""
+WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique", "unique", "bincount",
+           "lift_fresh")  # fmt: skip
+"""Operations whose result, or its shape, comes to the host; the last is `torch.tensor`, which copies from the host and
+waits for the copy."""
 TO_HOST = ("cpu", "tolist", "numpy", "__array__")
 BACKBONES = ("test_resnet", "test_vit")
 """Each method is looked at on the first of them that it runs on."""
@@ -112,6 +114,8 @@ def test_no_step_of_a_method_waits(implementation):
         lambda x: x.detach().numpy(),
         lambda x: torch.equal(x, x),
         lambda x: x.unique(),
+        lambda x: x * torch.tensor([1.0, 2.0, 3.0], device=x.device),
+        lambda x: x + x.new_tensor([1.0, 2.0, 3.0]),
         lambda x: x.sum().backward() if x.requires_grad_().register_hook(lambda g: g.sum().item()) else None,
     ],
 )
