@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -150,7 +150,7 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     if len(set(seeds)) != len(seeds):
         raise BadInput(f"{where('seeds')}: a seed stands twice")
     planned = [
-        first if seed == seeds[0] else replace(first, spec=first.spec.with_seed(seed))
+        first if seed == seeds[0] else Planned(first.spec.with_seed(seed), first.title, first.origins)
         for data, backbone, protocol in itertools.product(*sections.values())
         for row in [[_planned(data, backbone, protocol, arm, seeds[0], cost) for arm in arms] if seeds else []]
         for seed in seeds

@@ -15,6 +15,7 @@ from bench.page.heatmap import heat_maps
 from bench.page.part import Part, families, row_key
 from bench.page.render import render
 from bench.page.runs import difference_of, runs_behind
+from bench.report.study import Cell
 from bench.report.table import Table
 from bench.report.write import replace_file
 
@@ -32,7 +33,12 @@ def page_html(parts: Sequence[Part], gallery: Sequence[Gallery] = ()) -> str:
     """The page as text: the same parts and gallery give the same text."""
     boards, too_long = _boards(parts)
     leaderboard, further = boards[0], boards[1:]
-    cells = [_cell(place, part, cell.id) for place, part in enumerate(parts) for cell in part.tables.study.cells]
+    cells = [
+        _cell(place, part, cell, family)
+        for place, part in enumerate(parts)
+        for family in [families(part.tables)]
+        for cell in part.tables.study.cells
+    ]
     columns = {heading.name: heading.text for one in boards for heading in one.headings if heading.measure}
     squares = {square.column for cell in cells for one in cell["heat"] for line in one.lines for square in line.squares}
     columns |= {
@@ -82,19 +88,17 @@ def _boards(parts: Sequence[Part]) -> tuple[list[Board], list[str]]:
     return [board(name, found[0][2].title, found) for name, found in fitting.items()], titles
 
 
-def _cell(place: int, part: Part, cell: str) -> dict[str, Any]:
-    found = next(one for one in part.tables.study.cells if one.id == cell)
-    family = families(part.tables)
+def _cell(place: int, part: Part, cell: Cell, family: dict[str, str]) -> dict[str, Any]:
     return {
-        "id": row_key(place, cell),
-        "title": found.title,
+        "id": row_key(place, cell.id),
+        "title": cell.title,
         "part": part.name,
-        "data": found.data,
-        "backbone": found.backbone,
+        "data": cell.data,
+        "backbone": cell.backbone,
         "reference": part.tables.study.reference,
-        "charts": cell_charts(place, part.tables, cell),
-        "heat": heat_maps(place, part.tables, cell),
-        "families": sorted({family[row.arm] for row in found.rows}),
+        "charts": cell_charts(place, part.tables, cell.id),
+        "heat": heat_maps(place, part.tables, cell.id),
+        "families": sorted({family[row.arm] for row in cell.rows}),
     }
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from bench.config.catalogue import method_facts
 from bench.errors import BadInput
 from bench.report import Tables
-from bench.report.study import Row
 
 UNKNOWN_FAMILY = "unknown"
 
@@ -28,11 +27,13 @@ def row_key(part: int, arm: str) -> str:
 
 def families(tables: Tables) -> dict[str, str]:
     """By arm the family of its method, read from source; "unknown" for a method that is not installed here."""
-    return {row.arm: _family(row) for cell in tables.study.cells for row in cell.rows}
+    rows = [row for cell in tables.study.cells for row in cell.rows]
+    known = {name: _family(name) for name in {row.implementation for row in rows}}
+    return {row.arm: known[row.implementation] for row in rows}
 
 
-def _family(row: Row) -> str:
+def _family(implementation: str) -> str:
     try:
-        return method_facts(row.implementation).family
+        return method_facts(implementation).family
     except BadInput:
         return UNKNOWN_FAMILY

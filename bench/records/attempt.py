@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from bench.records.runs import STATUSES, TRAIN_FILE, RunRecord
 from bench.records.sharing import mapping
 from bench.records.summaries import Summaries
 
 
-def read_attempt(folder: Path, summaries: Summaries) -> RunRecord | None:
-    """One attempt as a RunRecord; tolerates every kind of damage. None where it has written nothing."""
-    training = summaries.training_if_any(f"{folder}/{TRAIN_FILE}")
+def read_attempt(run: str, name: str, summaries: Summaries) -> RunRecord | None:
+    """One attempt as a RunRecord; tolerates every kind of damage. None where it has written nothing.
+
+    run: path of the run's folder. name: of the attempt's folder in it.
+    """
+    folder = f"{run}{os.sep}{name}"
+    training = summaries.training_if_any(f"{folder}{os.sep}{TRAIN_FILE}")
     if training is None:
         return None
-    begin, end = training.begin, training.end
-    status, reason = _ending(end)
-    record = RunRecord(
-        run_id=str(begin.get("run_id") or folder.parent.name),
-        attempt=folder.name,
-        attempts=(folder.name,),
-        folder=folder,
-        schema=begin["schema"] if isinstance(begin.get("schema"), int) else 0,
-        spec=mapping(begin.get("spec")),
-        labels={name: str(value) for name, value in mapping(begin.get("labels")).items()},
-        provenance=mapping(begin.get("provenance")),
-        source_digest=str(begin.get("source_digest") or ""),
-        planned=_seeds(begin.get("planned")),
-        status=status,
-        reason=reason,
-        seconds=end.get("seconds") if end else None,
-        torn=training.torn,
-        damaged=training.damaged,
-        training=training,
-        summaries=summaries,
-    )
+    status, reason = _ending(training.end)
+    run_id = str(training.run_id or Path(run).name)
+    begin = summaries.begin(training.begin)
+    record = RunRecord(run_id, name, (name,), folder, begin, status, reason, training, summaries)
     return _distrust(record)
 
 
@@ -73,9 +61,3 @@ def _ending(end: dict[str, Any] | None) -> tuple[str, str]:
     if status not in STATUSES:
         return "error", f"ended with the unknown status {status!r}"
     return status, str(end.get("reason") or "")
-
-
-def _seeds(value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list):
-        return ()
-    return tuple(seed for seed in cast("list[Any]", value) if isinstance(seed, int))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench.records.kept import content_digest
 from bench.records.reader import read_lines
-from bench.records.sharing import Shared, restored
+from bench.records.sharing import Shared, Told
 
 _OF_BEGIN = ("digest", "source_digest", "others", "done")
 
 
-@dataclass(frozen=True, slots=True)
-class EvaluationSummary:
+class EvaluationSummary(NamedTuple):
     """begin: the last intact `begin` line without its time, {} without one. begins: of each what decides its numbers.
 
     end: the last intact line where that is an `end`. empty: there is no intact line. lost: a line after the last intact
@@ -46,18 +43,17 @@ class EvaluationSummary:
     def plain(self, shared: Shared) -> list[Any]:
         """JSON values for the index; what many runs have in common by its number."""
         return [
-            shared.numbered(self.begin), [shared.number(one) for one in self.begins], self.end, self.empty, self.lost,
+            shared.numbered(self.begin), shared.number(self.begins), self.end, self.empty, self.lost,
             shared.number(self.measures), self.values, self.digest,
         ]  # fmt: skip
 
     @staticmethod
-    def from_plain(plain: list[Any], values: Sequence[Any]) -> EvaluationSummary:
-        """The opposite of `plain`. values: what the numbers stand for."""
-        begin, begins, end, empty, lost, measures, measured, digest = plain
+    def from_plain(plain: list[Any], told: Told) -> EvaluationSummary:
+        """The opposite of `plain`. told: what the numbers stand for."""
+        begin, begins, end, empty, lost, measures, values, digest = plain
         return EvaluationSummary(
-            restored(begin, values), [values[number] for number in begins], end, empty, lost, values[measures],
-            measured, digest,
-        )  # fmt: skip
+            told.whole(begin), told.one(begins), end, empty, lost, told.one(measures), values, digest
+        )
 
 
 def summarise_evaluation(content: bytes, shared: Shared) -> EvaluationSummary:
@@ -82,8 +78,8 @@ def summarise_evaluation(content: bytes, shared: Shared) -> EvaluationSummary:
             metrics[key] = last
     measures = [{name: item for name, item in line.items() if name != "value"} for line in metrics.values()]
     return EvaluationSummary(
-        begin=shared.sections({name: item for name, item in begin.items() if name != "time"}),
-        begins=[shared.one(one) for one in begins],
+        begin=shared.whole({name: item for name, item in begin.items() if name != "time"}),
+        begins=shared.one(begins),
         end=last if last.get("kind") == "end" else None,
         empty=not last,
         lost=lost,

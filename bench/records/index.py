@@ -17,7 +17,7 @@ from typing import Any
 from bench.records.errors import storage
 from bench.records.evaluation_summary import EvaluationSummary
 from bench.records.line import decode, sealed
-from bench.records.sharing import Shared
+from bench.records.sharing import Shared, Told
 from bench.records.summaries import Kept, Summaries
 from bench.records.training_summary import TrainingSummary
 
@@ -26,6 +26,8 @@ _SOURCES = (
     "evaluation_summary.py", "index.py", "kept.py", "line.py", "reader.py", "sharing.py", "training_summary.py"
 )  # fmt: skip
 """The code that decides what a summary says."""
+_TRAINING = 0
+"""The place of training files among the kinds."""
 
 
 def index_lines(summaries: Summaries, root: str, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[bytes]:
@@ -35,7 +37,7 @@ def index_lines(summaries: Summaries, root: str, wanted: Callable[[str], bool] =
     for kind, (kept, _) in enumerate(kinds):
         for path in kept.entries:
             by_run.setdefault(_relative(path, root).split(os.sep, 1)[0], []).append((kind, path))
-    runs = [files for name, files in by_run.items() if wanted(name)]
+    runs = _alike_together([files for name, files in by_run.items() if wanted(name)], summaries)
     for start in range(0, len(runs), RUNS_A_LINE):
         shared = Shared()
         files: list[list[Any]] = [[] for _ in kinds]
@@ -54,10 +56,10 @@ def take_in(summaries: Summaries, lines: Iterable[bytes], root: str) -> set[str]
         line = decode(raw.removesuffix(b"\n"))
         if line is None or line.get("version") != version():
             continue
-        values = [summaries.shared.one(value) for value in line["shared"]]
+        told = Told(line["shared"], summaries.shared)
         for (kept, restore), files in zip(_kinds(summaries), line["files"], strict=True):
             for path, signature, plain in files:
-                kept.entries[f"{root}{os.sep}{path}"] = tuple(signature), restore(plain, values)
+                kept.entries[f"{root}{os.sep}{path}"] = tuple(signature), restore(plain, told)
                 names.add(path.split(os.sep, 1)[0])
     return names
 
@@ -93,9 +95,21 @@ def version() -> str:
     return total.hexdigest()
 
 
-def _kinds(summaries: Summaries) -> list[tuple[Kept[Any], Callable[[Any, list[Any]], Any]]]:
+def _alike_together(runs: list[list[tuple[int, str]]], summaries: Summaries) -> list[list[tuple[int, str]]]:
+    """Runs whose begin lines are the same side by side, so that a line of the index says once what they share."""
+    places: dict[int, int] = {}
+
+    def place(files: list[tuple[int, str]]) -> int:
+        begins = (summaries.training_files.entries[path][1].begin for kind, path in files if kind == _TRAINING)
+        begin = next(begins, None)
+        return -1 if begin is None else places.setdefault(id(begin), len(places))
+
+    return sorted(runs, key=place)
+
+
+def _kinds(summaries: Summaries) -> list[tuple[Kept[Any], Callable[[Any, Told], Any]]]:
     return [
-        (summaries.training_files, TrainingSummary.from_plain),
+        (summaries.training_files, TrainingSummary.from_plain),  # at _TRAINING
         (summaries.evaluation_files, EvaluationSummary.from_plain),
         (summaries.digests, lambda plain, _: plain),
     ]

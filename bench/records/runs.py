@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.records.errors import storage
+from bench.records.begin import Begin
 from bench.records.evaluation_summary import EvaluationSummary
+from bench.records.evaluations import Evaluations, evaluation_name
 from bench.records.reader import read_record
 from bench.records.summaries import Summaries
 from bench.records.training_summary import TrainingSummary, epochs_of
@@ -39,28 +39,70 @@ class RunRecord:
     """One run as its deciding attempt recorded it.
 
     attempt: folder name of the deciding attempt: the newest that ended ok, else the newest. attempts: names of all
-    different attempts, oldest first. spec: `Spec.model_dump(mode="json")`. status: one of STATUSES, or "incomplete"
-    when there is no end. planned: the seeds planned for the run's table row. torn, damaged: as `Lines` has them.
-    training: what else tables read of the training record. summaries: where the run's other files are read.
+    different attempts, oldest first. where: path of the deciding one's folder. status: one of STATUSES, or "incomplete"
+    when there is no end. training: what else tables read of the training record. summaries: where the run's other files
+    are read.
     """
 
     run_id: str
     attempt: str
     attempts: tuple[str, ...]
-    folder: Path
-    schema: int
-    spec: dict[str, Any]
-    labels: dict[str, str]
-    provenance: dict[str, Any]
-    source_digest: str
-    planned: tuple[int, ...]
+    where: str
+    begin: Begin = field(repr=False)
     status: str
     reason: str
-    seconds: float | None
-    torn: bool
-    damaged: tuple[int, ...]
     training: TrainingSummary = field(repr=False)
     summaries: Summaries = field(repr=False, compare=False)
+
+    @cached_property
+    def folder(self) -> Path:
+        """`where` as a path."""
+        return Path(self.where)
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """`Spec.model_dump(mode="json")`; {} where the record does not say."""
+        return self.training.spec
+
+    @property
+    def schema(self) -> int:
+        """Version of the meaning of the lines; 0 where the record does not say."""
+        return self.begin.schema
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Names of the run's configs."""
+        return self.begin.labels
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Machine, code and packages."""
+        return self.begin.provenance
+
+    @property
+    def source_digest(self) -> str:
+        """Digest of the code that decided the run's numbers."""
+        return self.begin.source_digest
+
+    @property
+    def planned(self) -> tuple[int, ...]:
+        """The seeds planned for the run's table row."""
+        return self.begin.planned
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the attempt took, as its end says."""
+        return self.training.end.get("seconds") if self.training.end else None
+
+    @property
+    def torn(self) -> bool:
+        """As `Lines` has it."""
+        return self.training.torn
+
+    @property
+    def damaged(self) -> tuple[int, ...]:
+        """As `Lines` has it."""
+        return self.training.damaged
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -83,47 +125,22 @@ class RunRecord:
 
     def evaluation_summary(self, evaluator: str) -> EvaluationSummary | None:
         """The summary of `evaluation_file` (read once); None without any."""
-        if evaluator not in self._evaluated:
-            file = self.evaluation_file(evaluator)
-            self._evaluated[evaluator] = None if file is None else self.summary_of(file)
-        return self._evaluated[evaluator]
-
-    def summary_of(self, file: Path) -> EvaluationSummary:
-        """The summary of one of `evaluations`, as the file was when it was first asked for."""
-        if file not in self._summaries:
-            self._summaries[file] = self.summaries.evaluation(str(file))
-        return self._summaries[file]
-
-    @cached_property
-    def _evaluated(self) -> dict[str, EvaluationSummary | None]:
-        return {}
-
-    @cached_property
-    def _summaries(self) -> dict[Path, EvaluationSummary]:
-        return {}
+        return self.evaluated.deciding(evaluator)[1]
 
     def evaluation_file(self, evaluator: str) -> Path | None:
         """The file that `evaluation` reads: the newest complete record, else the newest one."""
-        files = self.evaluations.get(evaluator, [])
-        for file in reversed(files):
-            if self.summary_of(file).end is not None:
-                return file
-        return files[-1] if files else None
+        file = self.evaluated.deciding(evaluator)[0]
+        return None if file is None else self.folder / file
 
     @cached_property
+    def evaluated(self) -> Evaluations:
+        """The evaluators' records in the attempt's folder."""
+        return Evaluations(self.where, self.summaries)
+
+    @property
     def evaluations(self) -> dict[str, list[Path]]:
         """The record files of each evaluator, oldest version first."""
-        found: dict[str, list[tuple[list[tuple[int, int, str]], Path]]] = {}
-        with storage("cannot read", self.folder):
-            try:
-                names = os.listdir(self.folder)  # noqa: PTH208 - a Path for each of 300,000 files takes seconds
-            except (FileNotFoundError, NotADirectoryError):
-                names = []
-        for file in names:
-            if file.startswith("eval-") and file.endswith(".jsonl"):
-                name, _, version = file[len("eval-") : -len(".jsonl")].rpartition("-")
-                found.setdefault(name, []).append((_version_key(version), self.folder / file))
-        return {name: [path for _, path in sorted(files)] for name, files in sorted(found.items())}
+        return {name: [self.folder / file for file in files] for name, files in self.evaluated.names.items()}
 
     @property
     def predictions(self) -> Path | None:
@@ -140,20 +157,10 @@ class RunRecord:
         recorded = self.files.get(name)
         if recorded is None:
             return None if (self.folder / name).is_file() else "is missing"
-        digest = self.summaries.digest(f"{self.folder}/{name}")
+        digest = self.summaries.digest(f"{self.where}{os.sep}{name}")
         return "is missing" if digest is None else None if digest == recorded else "is damaged"
 
 
 def evaluation_file(folder: Path, name: str, version: str) -> Path:
     """Where an evaluator of this name and version writes its metrics inside an attempt."""
     return folder / evaluation_name(name, version)
-
-
-def evaluation_name(name: str, version: str) -> str:
-    """The name of that file."""
-    return f"eval-{name}-{version}.jsonl"
-
-
-def _version_key(version: str) -> list[tuple[int, int, str]]:
-    parts = re.split(r"[.]", version)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]

@@ -16,6 +16,7 @@ class Shared:
     def __init__(self) -> None:
         self.values: list[Any] = []
         self._numbers: dict[bytes, int] = {}
+        self._wholes: dict[int, dict[str, Any]] = {}
 
     def number(self, value: Any) -> int:
         """The place of this value in `values`."""
@@ -30,20 +31,43 @@ class Shared:
         """The object that stands for all values equal to this one."""
         return self.values[self.number(value)]
 
-    def sections(self, value: Mapping[str, Any]) -> dict[str, Any]:
-        """A mapping whose values are shared where they are mappings or lists."""
-        return {name: self.one(item) if isinstance(item, dict | list) else item for name, item in value.items()}
-
-    def numbered(self, value: Mapping[str, Any]) -> list[Any]:
-        """A mapping as JSON: what stands in it itself, and the numbers of its mappings and lists."""
+    def numbered(self, value: Mapping[str, Any]) -> int:
+        """The number of a mapping, kept as what stands in it itself and the numbers of its mappings and lists."""
         nested = {name: self.number(item) for name, item in value.items() if isinstance(item, dict | list)}
-        return [{name: item for name, item in value.items() if name not in nested}, nested]
+        return self.number([{name: item for name, item in value.items() if name not in nested}, nested])
+
+    def whole(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """One mapping for all that are equal to this one, its mappings and lists shared too."""
+        return self.restored(self.numbered(value))
+
+    def restored(self, number: int) -> dict[str, Any]:
+        """The mapping that `numbered` gave this number."""
+        if number not in self._wholes:
+            plain, nested = self.values[number]
+            self._wholes[number] = {**plain, **{name: self.values[place] for name, place in nested.items()}}
+        return self._wholes[number]
 
 
-def restored(numbered: list[Any], values: Sequence[Any]) -> dict[str, Any]:
-    """The mapping that `Shared.numbered` gave; values: what the numbers stand for."""
-    plain, nested = numbered
-    return {**plain, **{name: values[number] for name, number in nested.items()}}
+class Told:
+    """What the numbers of another `Shared` stand for. values: its values, which are now kept in `shared`."""
+
+    def __init__(self, values: Sequence[Any], shared: Shared) -> None:
+        self._shared = shared
+        self._numbers = [shared.number(value) for value in values]
+        self._wholes: dict[int, dict[str, Any]] = {}
+
+    def one(self, number: int) -> Any:
+        """The value of this number."""
+        return self._shared.values[self._numbers[number]]
+
+    def whole(self, number: int) -> dict[str, Any]:
+        """The mapping that the other's `numbered` gave this number."""
+        found = self._wholes.get(number)
+        if found is None:
+            plain, nested = self.one(number)
+            own: list[Any] = [plain, {name: self._numbers[place] for name, place in nested.items()}]
+            found = self._wholes[number] = self._shared.restored(self._shared.number(own))
+        return found
 
 
 def mapping(value: Any) -> dict[str, Any]:

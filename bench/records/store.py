@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,9 +90,9 @@ class Store:
         """One record a run, in the order of run ids. Copies of one attempt count as one attempt."""
         self.prepare()
         grouped: dict[str, list[RunRecord]] = {}
-        for folder in _subfolders(self.root):
-            if folder.name != SPEED_FOLDER:
-                for record in self._attempts(folder):
+        for name in _subfolders(str(self.root)):
+            if name != SPEED_FOLDER:
+                for record in self.attempts(name):
                     grouped.setdefault(record.run_id, []).append(record)
         return [_decide(grouped[run_id]) for run_id in sorted(grouped)]
 
@@ -102,8 +102,10 @@ class Store:
         return _decide(attempts) if attempts else None
 
     def attempts(self, run_id: str) -> list[RunRecord]:
-        """Every attempt in the folder of one run, oldest first."""
-        return sorted(self._attempts(self.root / run_id), key=lambda record: record.attempt)
+        """Every attempt in the folder of one run that wrote anything, oldest first."""
+        folder = f"{self.root}{os.sep}{run_id}"
+        read = [read_attempt(folder, name, self.summaries) for name in _subfolders(folder)]
+        return [record for record in read if record is not None]
 
     def sessions(self) -> list[SpeedSession]:
         """All timing sessions, oldest first."""
@@ -114,13 +116,6 @@ class Store:
         with storage("cannot read", self.root):
             return {entry.name for entry in os.scandir(self.root)} if self.root.is_dir() else set()
 
-    def _attempts(self, folder: Path) -> Iterator[RunRecord]:
-        """The attempts that wrote anything; a folder made for one that never began is none."""
-        for attempt in _subfolders(folder):
-            record = read_attempt(attempt, self.summaries)
-            if record is not None:
-                yield record
-
 
 def beside(root: Path, name: str) -> Path:
     """Where a file that belongs to a folder of records stands: beside one named `records`, else inside it."""
@@ -129,19 +124,22 @@ def beside(root: Path, name: str) -> Path:
 
 
 def _decide(attempts: list[RunRecord]) -> RunRecord:
-    ordered = sorted(attempts, key=lambda record: (record.attempt, str(record.folder)))
+    ordered = sorted(attempts, key=lambda record: (record.attempt, record.where))
     if len(ordered) > 1:
         ordered = list({record.training.digest: record for record in reversed(ordered)}.values())[::-1]
     return replace(deciding(ordered), attempts=tuple(record.attempt for record in ordered))
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    with storage("cannot read", folder):
-        try:
-            with os.scandir(folder) as entries:
-                return [Path(path) for path in sorted(entry.path for entry in entries if entry.is_dir())]
-        except FileNotFoundError:
-            return []
+def _subfolders(folder: str) -> list[str]:
+    """Names of the folders in a folder, sorted; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted([entry.name for entry in entries if entry.is_dir()])
+    except FileNotFoundError:
+        return []
+    except OSError:
+        with storage("cannot read", folder):
+            raise
 
 
 def _unique_name() -> str:

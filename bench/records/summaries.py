@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from bench.records.begin import Begin, checked
 from bench.records.errors import storage
 from bench.records.evaluation_summary import EvaluationSummary, summarise_evaluation
 from bench.records.kept import content_digest
@@ -48,6 +49,7 @@ class Summaries:
         self.digests: Kept[str] = Kept()
         self.read = 0
         self._settled = settled_seconds
+        self._begins: dict[int, Begin] = {}
 
     @property
     def count(self) -> int:
@@ -63,9 +65,20 @@ class Summaries:
         signature = signature_of(path)
         return None if signature is None else self._found(self.training_files, path, signature, summarise_training)
 
+    def begin(self, line: dict[str, Any]) -> Begin:
+        """The begin line of a training summary, checked once for all attempts that share it."""
+        found = self._begins.get(id(line))
+        if found is None:
+            found = self._begins[id(line)] = checked(line)
+        return found
+
     def evaluation(self, path: str) -> EvaluationSummary:
         """The summary of an evaluator's record; that of an empty file where there is none."""
         return self._summary(self.evaluation_files, path, summarise_evaluation)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return signature_of(path) is not None
 
     def digest(self, path: str) -> str | None:
         """The digest of any file's content; None where there is no such file."""

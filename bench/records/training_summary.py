@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from bench.records.kept import content_digest, kept_files
 from bench.records.reader import read_lines
-from bench.records.sharing import Shared, mapping, restored
+from bench.records.sharing import Shared, Told, mapping
+
+_NOT_SHARED = ("run_id", "spec", "time")
+_OF_LAST = ("test", "validation")
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingSummary:
-    """begin: the last intact `begin` or `resume` line without its time, {} without one. end: the `end` line after it.
+class TrainingSummary(NamedTuple):
+    """run_id, spec: of the last intact `begin` or `resume` line, None and {} without one. begin: the rest of it but for
+    its time, one mapping for all runs in which it is equal. end: the `end` line after it.
 
-    torn, damaged: as `Lines` has them. epochs: how many there are. last: the line of the highest epoch, {} without any.
+    torn, damaged: as `Lines` has them. epochs: how many there are. last: `test` and `validation` of the highest epoch.
     best_top1: the highest test top-1 of any epoch. epoch_seconds: median. parts: mean over epochs of each loss part
     that is a number. diagnostics, files: by name, the last line of a name counting. digest: of the file's content.
     """
 
+    run_id: Any
+    spec: dict[str, Any]
     begin: dict[str, Any]
     end: dict[str, Any] | None
     torn: bool
@@ -37,20 +41,18 @@ class TrainingSummary:
 
     def plain(self, shared: Shared) -> list[Any]:
         """JSON values for the index; what many runs have in common by its number."""
-        spec = self.begin.get("spec")
-        begin = {name: value for name, value in self.begin.items() if name != "spec" or not isinstance(spec, dict)}
+        row, seed = _parted(self.spec)
         return [
-            shared.numbered(begin), shared.numbered(mapping(spec)) if isinstance(spec, dict) else None, self.end,
-            self.torn, list(self.damaged), self.epochs, self.last, self.best_top1, self.epoch_seconds, self.parts,
+            self.run_id, shared.numbered(row), seed, shared.numbered(self.begin), self.end, self.torn,
+            list(self.damaged), self.epochs, self.last, self.best_top1, self.epoch_seconds, self.parts,
             self.diagnostics, self.files, self.digest,
         ]  # fmt: skip
 
     @staticmethod
-    def from_plain(plain: list[Any], values: Sequence[Any]) -> TrainingSummary:
-        """The opposite of `plain`. values: what the numbers stand for."""
-        begin, spec, end, torn, damaged, *rest = plain
-        whole = restored(begin, values) | ({} if spec is None else {"spec": restored(spec, values)})
-        return TrainingSummary(whole, end, torn, tuple(damaged), *rest)
+    def from_plain(plain: list[Any], told: Told) -> TrainingSummary:
+        """The opposite of `plain`. told: what the numbers stand for."""
+        run_id, row, seed, begin, end, torn, damaged, *rest = plain
+        return TrainingSummary(run_id, {**told.whole(row), **seed}, told.whole(begin), end, torn, tuple(damaged), *rest)
 
 
 def summarise_training(content: bytes, shared: Shared) -> TrainingSummary:
@@ -68,13 +70,16 @@ def summarise_training(content: bytes, shared: Shared) -> TrainingSummary:
     torn = bool(damaged) and not finished and damaged[-1] == lines[-1].number
     ordered = list(epochs_of(usable).values())
     seconds = [float(one) for line in ordered if isinstance(one := line.get("seconds"), int | float)]
+    row, seed = _parted(mapping(begin.get("spec")))
     return TrainingSummary(
-        begin=_shared_begin(begin, shared),
+        run_id=begin.get("run_id"),
+        spec={**shared.whole(row), **seed},
+        begin=shared.whole({name: value for name, value in begin.items() if name not in _NOT_SHARED}),
         end=end,
         torn=torn,
         damaged=tuple(damaged[:-1] if torn else damaged),
         epochs=len(ordered),
-        last=ordered[-1] if ordered else {},
+        last={name: ordered[-1][name] for name in _OF_LAST if name in ordered[-1]} if ordered else {},
         best_top1=max((top1 for line in ordered if (top1 := _top1(line)) is not None), default=None),
         epoch_seconds=statistics.median(seconds) if seconds else None,
         parts=_part_means(ordered),
@@ -90,12 +95,10 @@ def epochs_of(lines: Iterable[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def _shared_begin(begin: dict[str, Any], shared: Shared) -> dict[str, Any]:
-    known = shared.sections({name: value for name, value in begin.items() if name not in ("spec", "time")})
-    if "spec" in begin:
-        spec = begin["spec"]
-        known["spec"] = shared.sections(mapping(spec)) if isinstance(spec, dict) else spec
-    return known
+def _parted(spec: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A spec as what all runs of a table row share, and the seed, where it has one."""
+    row = {name: value for name, value in spec.items() if name != "seed"}
+    return row, {"seed": spec["seed"]} if "seed" in spec else {}
 
 
 def _part_means(epochs: Iterable[dict[str, Any]]) -> dict[str, float]:

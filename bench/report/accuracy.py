@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from bench.report.measurements import best_top1, by_seed, clean_metric, diagnostic
+from bench.report.measurements import best_top1, by_seed, clean_metrics, diagnostic
 from bench.report.rows import (
     COUNT_COLUMNS,
     COUNT_FIELD,
@@ -79,8 +80,8 @@ def accuracy_table(study: Study) -> Table:
                     **interval_values("top1", mean_interval(values), 100, means[row.arm]),
                     "top1_sd": sd(values) * 100 if len(values) > 1 else None,
                     **compared.record("difference", row, df=True),
-                    **{name: _mean(row, metric, scale) for name, (metric, scale) in _SCALARS.items()},
-                    "best_epoch_selected_on_test": _scaled(by_seed(row.ok, best_top1), 100),
+                    **_scalars(row),
+                    "best_epoch_selected_on_test": _scaled([*by_seed(row.ok, best_top1).values()], 100),
                     **_alignment(row),
                     **ids(cell, row, [*row_footnotes(row), *_unmeasured(row, len(values))]),
                 }
@@ -88,12 +89,16 @@ def accuracy_table(study: Study) -> Table:
     return Table("accuracy", "Accuracy", COLUMNS, _fields(study.reference), rows, [*_explanation(study, rows), *notes])
 
 
-def _mean(row: Row, metric: str, scale: float) -> float | None:
-    return _scaled(by_seed(row.ok, lambda run: clean_metric(run, metric)), scale)
+def _scalars(row: Row) -> Record:
+    runs = [clean_metrics(run, [metric for metric, _ in _SCALARS.values()]) for run in row.ok.values()]
+    return {
+        name: _scaled([value for one in runs if (value := one[place]) is not None], scale)
+        for place, (name, (_, scale)) in enumerate(_SCALARS.items())
+    }
 
 
-def _scaled(values: dict[int, float], scale: float) -> float | None:
-    return mean(list(values.values())) * scale if values else None
+def _scaled(values: Sequence[float], scale: float) -> float | None:
+    return mean(values) * scale if values else None
 
 
 def _unmeasured(row: Row, measured: int) -> list[str]:
@@ -102,7 +107,11 @@ def _unmeasured(row: Row, measured: int) -> list[str]:
 
 
 def _alignment(row: Row) -> Record:
-    return {name: _scaled(by_seed(row.ok, lambda run, name=name: diagnostic(run, name)), 1.0) for name in _ALIGNMENT}
+    told = [run for run in row.ok.values() if run.diagnostics]
+    return {
+        name: _scaled([value for run in told if (value := diagnostic(run, name)) is not None], 1.0)
+        for name in _ALIGNMENT
+    }
 
 
 def _fields(reference: str) -> list[Field]:

@@ -11,10 +11,10 @@ from bench.report.table import NOT_APPLICABLE, NOT_MEASURED, Field, Record, Tabl
 _HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{graphicx} (resizebox)."
 _DASH = "--"
 _AT_MOST_THE_TEXT = "\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi"
-_SPECIAL = {
+_SPECIAL = str.maketrans({
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
     ">": r"\textgreater{}", "|": r"\textbar{}", **{one: f"\\{one}" for one in "&%$#_{}"},
-}  # fmt: skip
+})  # fmt: skip
 _NEGATIVE = re.compile(r"(?<![\w.-])-(?=\d)")
 
 
@@ -33,7 +33,8 @@ def tables_latex(tables: Tables) -> str:
 
 def escaped(text: str) -> str:
     """Any text as LaTeX that prints it; control characters become spaces."""
-    return "".join(_SPECIAL.get(one, one if one.isprintable() else " ") for one in text)
+    plain = text if text.isprintable() else "".join(one if one.isprintable() else " " for one in text)
+    return plain.translate(_SPECIAL)
 
 
 def _environment(table: Table, title: str, rows: list[Record], about: About) -> str:

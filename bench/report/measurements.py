@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from bench.records import RunRecord
@@ -14,8 +14,8 @@ CLEAN = "clean"
 
 def number(value: Any) -> float | None:
     """A finite number, else None."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    if type(value) is float or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return float(value) if math.isfinite(value) else None
     return None
 
 
@@ -37,11 +37,19 @@ def test_images(run: RunRecord) -> int | None:
 
 def clean_metric(run: RunRecord, name: str) -> float | None:
     """A number of the clean evaluator by name, such as "nll"."""
+    return clean_metrics(run, [name])[0]
+
+
+def clean_metrics(run: RunRecord, names: Sequence[str]) -> list[float | None]:
+    """Numbers of the clean evaluator by name; of several lines of one name the first."""
     found = run.evaluation_summary(CLEAN)
     if found is None:
-        return None
-    pairs = zip(found.measures, found.values, strict=True)
-    return next((number(value) for line, value in pairs if line.get("name") == name), None)
+        return [None] * len(names)
+    values: dict[str, Any] = {}
+    for line, value in zip(found.measures, found.values, strict=True):
+        if (name := str(line.get("name"))) in names:
+            values.setdefault(name, value)
+    return [number(values.get(name)) for name in names]
 
 
 def diagnostic(run: RunRecord, name: str) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,9 +39,9 @@ def provenance(cell: Cell, row: Row, sessions: Sequence[SpeedSession]) -> Record
 def _files(run: RunRecord) -> Iterator[tuple[str, str]]:
     """Names and digests of the files that a run's numbers come from."""
     yield TRAIN_FILE, run.training.digest
-    for found in run.evaluations.values():
-        yield from ((path.name, run.summary_of(path).digest) for path in found)
-    digest = run.summaries.digest(f"{run.folder}/{PREDICTIONS_FILE}")
+    for files in run.evaluated.names.values():
+        yield from ((file, run.evaluated.summary(file).digest) for file in files)
+    digest = run.summaries.digest(f"{run.where}{os.sep}{PREDICTIONS_FILE}")
     if digest is not None and digest == run.files.get(PREDICTIONS_FILE, digest):
         yield PREDICTIONS_FILE, digest
 

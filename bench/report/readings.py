@@ -37,6 +37,10 @@ class Series(NamedTuple):
         return {key for key, _ in self.detail}
 
 
+Places = dict[Series, int]
+_NOTHING: tuple[Places, list[Any]] = {}, []
+
+
 @dataclass(frozen=True)
 class Source:
     """An evaluator arm with the one set of settings that is shown.
@@ -60,14 +64,14 @@ class Readings:
 
     def __init__(self, cells: Iterable[Cell]) -> None:
         self.sources: dict[str, Source] = {}
-        self._values: dict[str, dict[Series, float | None]] = {}
+        self._values: dict[str, dict[str, tuple[Places, list[Any]]]] = {}
         self._series: dict[str, set[Series]] = {}
-        self._measured: set[Series] = set()
-        self._known: dict[tuple[str, int], tuple[list[dict[str, Any]], list[Series]]] = {}
+        self._measured: dict[Series, bool] = {}
+        self._known: dict[tuple[str, int], tuple[list[dict[str, Any]], Places]] = {}
         runs = {run.run_id: run for cell in cells for row in cell.rows for run in row.ok.values()}
         by_arm: dict[str, dict[str, list[RunRecord]]] = {}
         for _, run in sorted(runs.items()):
-            for arm in run.evaluations:
+            for arm in run.evaluated.names:
                 found = run.evaluation_summary(arm)
                 if found is not None and found.values:
                     by_arm.setdefault(arm, {}).setdefault(_digest(found), []).append(run)
@@ -78,24 +82,17 @@ class Readings:
             settings = inside(begin, "settings")
             self.sources[arm] = Source(arm, digest, str(begin.get("title") or arm), settings, others)
             for run in shown:
-                self._read(run, arm)
+                found = _summary(run, arm)
+                self._values.setdefault(run.run_id, {})[arm] = self._places(arm, found), found.values
 
-    def _read(self, run: RunRecord, arm: str) -> None:
-        found = _summary(run, arm)
-        values = self._values.setdefault(run.run_id, {})
-        for series, given in zip(self._series_of(arm, found), found.values, strict=True):
-            value = values[series] = number(given)
-            if value is not None:
-                self._measured.add(series)
-
-    def _series_of(self, arm: str, found: EvaluationSummary) -> list[Series]:
-        """The series of an evaluation's numbers; runs that were evaluated alike share them."""
+    def _places(self, arm: str, found: EvaluationSummary) -> Places:
+        """Where an evaluation's numbers stand, by series; runs that were evaluated alike share it."""
         key = (arm, id(found.measures))
         if key not in self._known:
             own = [Series(arm, str(line.get("name")), _detail(inside(line, "detail"))) for line in found.measures]
             for series in own:
                 self._series.setdefault(series.metric, set()).add(series)
-            self._known[key] = found.measures, own
+            self._known[key] = found.measures, {series: place for place, series in enumerate(own)}
         return self._known[key][1]
 
     def series(self, metric: str, *keys: str) -> list[Series]:
@@ -112,15 +109,22 @@ class Readings:
 
     def value(self, run: RunRecord, series: Series) -> float | None:
         """A run's number; None where it has none."""
-        return self._values.get(run.run_id, {}).get(series)
+        places, values = self._values.get(run.run_id, {}).get(series.arm, _NOTHING)
+        place = places.get(series)
+        return None if place is None else number(values[place])
 
     def recorded(self, run: RunRecord, series: Series) -> bool:
         """Whether a run's evaluation got as far as this number, which may be "cannot be measured"."""
-        return series in self._values.get(run.run_id, {})
+        return series in self._values.get(run.run_id, {}).get(series.arm, _NOTHING)[0]
 
     def measured(self, series: Series) -> bool:
         """Whether any run has a number."""
-        return series in self._measured
+        if series not in self._measured:
+            found = (read[series.arm] for read in self._values.values() if series.arm in read)
+            self._measured[series] = any(
+                series in places and number(values[places[series]]) is not None for places, values in found
+            )
+        return self._measured[series]
 
     def prefix(self, series: Series) -> str:
         """What column names begin with where another arm recorded some of the arm's numbers of this metric."""

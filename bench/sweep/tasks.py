@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.records import TRAIN_FILE, RecordWriter, Store, evaluation_file, read_record
+from bench.records.evaluations import Evaluations
 from bench.run.claim import ELSEWHERE
 from bench.sweep.devices import Workers
 from bench.sweep.executors.api import Event, Task
@@ -33,7 +34,7 @@ def make_task(
     old = None if copied is not None else item.folder
     folder = old or store.new_attempt(item.spec.run_id)
     free = [arm for arm in arms if not arm.needs]
-    evals = evaluations_todo(free, folder, {}, store.summaries) if training else item.evals
+    evals = evaluations_todo(free, Evaluations(str(folder), store.summaries), {}) if training else item.evals
     if expired is not None and not training:
         evals = [_begun_anew(each, folder) for each in evals]
     world_size = item.spec.effective_protocol.world_size

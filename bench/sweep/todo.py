@@ -26,9 +26,8 @@ from bench.records import (
 )
 from bench.records.attempt import deciding
 from bench.records.collection import collection_paused
-from bench.records.runs import evaluation_name
+from bench.records.evaluations import Evaluations, evaluation_name
 from bench.records.sharing import mapping
-from bench.records.summaries import Summaries, signature_of
 from bench.sources import file_source_digest, method_source_digest
 from bench.spec import DataSpec, Spec
 
@@ -59,7 +58,7 @@ class Todo:
     why: str
     record: RunRecord | None = None
     folder: Path | None = None
-    """Where training continues or evaluation takes place; None for a new attempt."""
+    """Where training continues or evaluation takes place; None for a new attempt, and where nothing is to be done."""
     evals: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     others: Others = field(default_factory=dict[str, "dict[str, Any]"])
     """Finished runs of the same cell with another seed, by method label, for evaluators that want them."""
@@ -116,19 +115,21 @@ def _find_todo(suite: Suite, store: Store) -> list[Todo]:
     arms = read_evals(suite)
     specs = with_digests(suite)
     seeds: dict[str, list[int]] = defaultdict(list)
+    digests: dict[str, str] = {}
     store.prepare(spec.run_id for spec, _ in specs)
-    rows = [spec.arm for spec, _ in specs]
-    for row, (spec, _) in zip(rows, specs, strict=True):
-        seeds[row].append(spec.seed)
-    items = [_todo(spec, title, seeds[row], store) for row, (spec, title) in zip(rows, specs, strict=True)]
+    for spec, _ in specs:
+        seeds[spec.arm].append(spec.seed)
+        if spec.arm not in digests:
+            digests[spec.arm] = run_source_digest(spec)
+    items = [_todo(spec, title, digests[spec.arm], seeds[spec.arm], store) for spec, title in specs]
     wanted = sorted({name for arm in arms for name in arm.needs})
     finished = _finished(store, wanted) if wanted else {}
     for item in items:
         item.others = {name: other for name in wanted if (other := _other(name, item, finished)) is not None}
-        if item.need == "nothing" and item.record is not None and item.record.status == "ok" and item.folder:
-            item.evals = evaluations_todo(arms, item.folder, item.others, store.summaries)
+        if item.need == "nothing" and item.record is not None and item.record.status == "ok":
+            item.evals = evaluations_todo(arms, item.record.evaluated, item.others)
             if item.evals:
-                item.need, item.why = "evaluate", "evaluations missing"
+                item.need, item.why, item.folder = "evaluate", "evaluations missing", item.record.folder
                 if lost := _lost_weights(item.record):
                     item.need, item.why, item.folder = "train", lost, None
     return items
@@ -165,8 +166,7 @@ def _other(name: str, item: Todo, finished: Finished) -> dict[str, Any] | None:
     return None
 
 
-def _todo(spec: Spec, title: str, seeds: list[int], store: Store) -> Todo:
-    digest = run_source_digest(spec)
+def _todo(spec: Spec, title: str, digest: str, seeds: list[int], store: Store) -> Todo:
     every = store.attempts(spec.run_id)
     attempts = [attempt for attempt in every if attempt.spec]
     current = [attempt for attempt in attempts if attempt.source_digest == digest]
@@ -182,7 +182,6 @@ def _todo(spec: Spec, title: str, seeds: list[int], store: Store) -> Todo:
         if (current[-1].folder / CHECKPOINT_FILE).is_file():
             todo.need, todo.folder = "resume", current[-1].folder
     else:
-        todo.folder = record.folder
         todo.need, todo.why = "nothing", "done"
     return todo
 
@@ -195,18 +194,19 @@ def run_source_digest(spec: Spec) -> str:
 
 
 def evaluations_todo(
-    arms: Sequence[CurrentArm], folder: Path, others: Others, summaries: Summaries
+    arms: Sequence[CurrentArm], evaluated: Evaluations, others: Others
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The evaluators that an attempt's folder has no complete, current record of, each with the file to write.
+    """The evaluators that an attempt has no complete, current record of, each with the file to write.
 
-    A finished record stays in force when other runs could serve as partners now, but not when it had none at all.
+    evaluated: what the attempt's folder holds. A finished record stays in force when other runs could serve as partners
+    now, but not when it had none at all.
     """
     missing: list[dict[str, Any]] = []
     for current in arms:
         arm = current.arm
         used = {name: others[name] for name in current.needs if name in others}
         partners = {name: str(other["run_id"]) for name, other in used.items()}
-        file, done, carried = _record_to_write(current, folder, partners, summaries)
+        file, done, carried = _record_to_write(current, evaluated, partners)
         if not done:
             plain = {"name": arm.name, "title": arm.title, "evaluator": arm.evaluator}
             plain |= {"version": arm.version, "settings": arm.settings}
@@ -217,7 +217,7 @@ def evaluations_todo(
 
 
 def _record_to_write(
-    current: CurrentArm, folder: Path, partners: dict[str, str], summaries: Summaries
+    current: CurrentArm, evaluated: Evaluations, partners: dict[str, str]
 ) -> tuple[str, bool, str | None]:  # fmt: skip
     """The newest record of an evaluator that may be continued, whether it is finished, and what it takes over.
 
@@ -227,16 +227,16 @@ def _record_to_write(
     arm = current.arm
     carried: str | None = None
     number = 1
-    file = f"{folder}/{evaluation_name(arm.name, arm.version)}"
+    file = evaluation_name(arm.name, arm.version)
     while True:
-        following = f"{folder}/{evaluation_name(arm.name, f'{arm.version}.{number + 1}')}"
-        found = summaries.evaluation(file)
+        following = evaluation_name(arm.name, f"{arm.version}.{number + 1}")
+        found = evaluated.summary(file)
         same_code = bool(found.begins or found.empty) and all(
             begin["digest"] == current.digest and begin["source_digest"] == current.source for begin in found.begins
         )
         recorded: dict[str, str] = found.begins[-1].get("others", {}) if found.begins else partners
         fits = recorded == partners or (found.finished and partners.keys() <= recorded.keys())
-        if same_code and fits and signature_of(following) is None:
-            return file, found.finished, carried
-        carried = file if same_code and found.finished else None
+        if same_code and fits and not evaluated.exists(following):
+            return evaluated.path(file), found.finished, carried
+        carried = evaluated.path(file) if same_code and found.finished else None
         file, number = following, number + 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,78 @@ def test_other_bytes_of_the_same_size_and_time_of_change_are_noticed(root, monke
     [found] = [one for one in store.runs() if one.run_id == run.run_id]
     assert found.damaged
     assert store.summaries.read == 1
+
+
+@pytest.mark.parametrize("name", ["train.jsonl", "predictions.npz", "eval-clean-1.jsonl"])
+def test_a_file_that_is_gone_is_missing_though_the_index_knows_it(root, monkeypatch, name):
+    run = next(one for one in Store(root).runs() if one.status == "ok" and "clean" in one.evaluated.names)
+    (run.folder / "predictions.npz").write_bytes(b"predictions")
+    before = filled(root, monkeypatch)
+    (run.folder / name).unlink()
+    expected = tables(Store(root))
+    store = indexed(root)
+    assert tables(store) == expected
+    assert store.summaries.read == 0
+    found = store.run(run.run_id)
+    assert {
+        "train.jsonl": found is None,
+        "predictions.npz": found is not None and found.file_problem(name) == "is missing",
+        "eval-clean-1.jsonl": found is not None and found.evaluation("clean") == ({}, []),
+    }[name]
+    assert f"{run.run_id}/{run.attempt}/{name}".encode() in before
+
+
+@pytest.mark.parametrize("change", ["torn", "altered", "newer version"])
+def test_an_evaluation_that_changed_is_read_again(root, monkeypatch, change):
+    filled(root, monkeypatch)
+    run = next(one for one in Store(root).runs() if one.status == "ok" and "clean" in one.evaluated.names)
+    path = run.folder / "eval-clean-1.jsonl"
+    content = path.read_bytes()
+    if change == "torn":
+        path.write_bytes(content[:-9])
+    elif change == "altered":
+        path.write_bytes(content.replace(b'"name":"nll"', b'"name":"nil"'))
+    else:
+        shutil.copy(path, path.with_name("eval-clean-1.2.jsonl"))
+    store = indexed(root)
+    assert tables(store) == tables(Store(root))
+    found = store.run(run.run_id)
+    assert found is not None
+    summary = found.evaluation_summary("clean")
+    assert summary is not None
+    assert (summary.lost, found.evaluated.deciding("clean")[0]) == (
+        change != "newer version", "eval-clean-1.2.jsonl" if change == "newer version" else "eval-clean-1.jsonl",
+    )  # fmt: skip
+    assert store.summaries.read == 1
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        {},
+        {"spec": [1], "run_id": 7, "labels": None},
+        {"spec": {"seed": None, "data": {"a": [1]}}, "planned": [0, True, "x"], "provenance": {"torch_build": "2"}},
+        {"spec": {"data": {}, "method": "erm"}, "labels": {"method": 3}, "schema": "1"},
+    ],
+)
+def test_every_begin_line_comes_back_from_the_index_as_it_was_read(tmp_path, begin):
+    for name in ("a", "b"):
+        with RecordWriter(tmp_path / name / "0" / "train.jsonl") as record:
+            record.append("begin", time=1.0, **begin)
+        with RecordWriter(tmp_path / name / "0" / "eval-e-1.jsonl") as record:
+            record.append("begin", others={"erm": "b"}, digest=name, settings={"side": 1}, time=2.0)
+            record.append("metric", name="top1", value=0.5, detail={"side": 1})
+    read, known = Summaries(settled_seconds=-1), Summaries()
+    for path in sorted(tmp_path.rglob("*.jsonl")):
+        (read.training if path.name == "train.jsonl" else read.evaluation)(str(path))
+    assert index_module.take_in(known, index_module.index_lines(read, str(tmp_path)), str(tmp_path)) == {"a", "b"}
+    assert known.training_files.entries == read.training_files.entries
+    assert known.evaluation_files.entries == read.evaluation_files.entries
+    one, two = (summary for _, summary in known.training_files.entries.values())
+    assert one.begin is two.begin
+    assert one.run_id == begin.get("run_id")
+    assert one.spec == (begin.get("spec") if isinstance(begin.get("spec"), dict) else {})
+    assert one.begin == {"kind": "begin", **{name: begin[name] for name in begin if name not in ("spec", "run_id")}}
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "text", "missing", "version"])
