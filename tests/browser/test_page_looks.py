@@ -84,7 +84,7 @@ def test_a_narrow_page_does_not_scroll_sideways(example, open_page, width):
 def test_print_shows_all_rows_in_the_colours_of_paper_and_no_controls(example_of_2000_rows, open_page):
     page = open_page(example_of_2000_rows, color_scheme="dark")
     rows = "document.querySelector('#leaderboard table.board').tBodies[0].rows.length"
-    assert page.evaluate(rows) == 100
+    assert page.evaluate(rows) == 50
     page.emulate_media(media="print")
     until(page, f"{rows} === 2000")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
@@ -92,7 +92,7 @@ def test_print_shows_all_rows_in_the_colours_of_paper_and_no_controls(example_of
     assert page.locator("#leaderboard .dt-paging").is_hidden()
     assert page.locator("#protocol dl").first.is_visible()
     page.emulate_media(media="screen")
-    until(page, f"{rows} === 100")
+    until(page, f"{rows} === 50")
 
 
 def test_charts_are_drawn_in_the_size_of_paper_and_of_the_screen_again(example, open_page):

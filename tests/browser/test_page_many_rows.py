@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 BOUND = 0.2
-"""Seconds of the processor, the least of three times, so that other work on the machine does not count."""
+"""Seconds that a person waits, the least of three times: what the clock says, or what the processor says where other
+work on the machine makes the clock's time longer (the processor's holds the work after the rows are laid out too)."""
 
 
 def times(page):
-    """Seconds of the processor for a sort each way, a filter and a search, until the page is laid out again."""
+    """Seconds for a sort each way, a filter and a search, until the page is laid out again."""
     sort = "document.querySelector(\"#leaderboard th[data-column='top1']\").click()"
     choose = "document.querySelector('#filters [name=family]').value = 'feature'; page.applyFilters()"
     search = "document.querySelector('#filters [name=text]').value = 'copy-01'; page.applyFilters()"
@@ -31,8 +32,9 @@ def times(page):
               {act};
             }})"""
         )
-        found[name] = worked() - before
-        print(f"{name}: {found[name] * 1000:.0f} ms of the processor, {wall:.0f} ms in all")
+        processor = worked() - before
+        found[name] = min(processor, wall / 1000)
+        print(f"{name}: {processor * 1000:.0f} ms of the processor, {wall:.0f} ms by the clock")
     return found
 
 

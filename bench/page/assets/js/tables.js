@@ -1,5 +1,5 @@
 // Sorting, paging and the keyboard in tables.
-page.pageLength = 100;
+page.pageLength = 50;
 
 (() => {
   const missing = (value) => value === "" || value === null || value === undefined;
