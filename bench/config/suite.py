@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -69,11 +70,20 @@ class SuiteFile(Section):
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a suite: its spec (without data digest) and where each key came from, by section."""
+    """One run of a suite: its row (a spec without data digest, of any seed), and where each key came from, by section.
 
-    spec: Spec
+    All runs of a row share one spec: a suite of 100,000 runs has 5,000 of them.
+    """
+
+    row: Spec
     title: str
     origins: dict[str, dict[str, str]]
+    seed: int
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The run's spec, without data digest."""
+        return self.row if self.seed == self.row.seed else self.row.with_seed(self.seed)
 
 
 @dataclass(frozen=True)
@@ -150,7 +160,7 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     if len(set(seeds)) != len(seeds):
         raise BadInput(f"{where('seeds')}: a seed stands twice")
     planned = [
-        first if seed == seeds[0] else Planned(first.spec.with_seed(seed), first.title, first.origins)
+        first if seed == seeds[0] else Planned(first.row, first.title, first.origins, seed)
         for data, backbone, protocol in itertools.product(*sections.values())
         for row in [[_planned(data, backbone, protocol, arm, seeds[0], cost) for arm in arms] if seeds else []]
         for seed in seeds
@@ -158,10 +168,10 @@ def expand_suite(name: str, source: YamlFile, folders: ConfigFolders, set_option
     ]
     if not planned:
         raise BadInput(f"{source.path}: plans no run (an empty list of methods, seeds, data, backbones or protocols)")
-    _all_different(planned, where("methods"))
-    for item in planned:
-        if item.spec.seed == seeds[0]:
-            refuse_host_sync_in_graphs(item.spec, item.origins, folders)
+    firsts = [item for item in planned if item.seed == seeds[0]]
+    _all_different(firsts, where("methods"))
+    for item in firsts:
+        refuse_host_sync_in_graphs(item.spec, item.origins, folders)
     return Suite(name, source.path, file, folders, planned)
 
 
@@ -189,7 +199,7 @@ def _planned(
     origins = {name: section.origins for name, section in sections.items()}
     if cost is not None:
         origins["protocol"] = {**protocol.origins, **dict.fromkeys(("compute_budget", "exceptions"), str(cost.path))}
-    return Planned(spec, arm.title, origins)
+    return Planned(spec, arm.title, origins, seed)
 
 
 def _all_used(arms: list[Resolved[MethodSpec]], given: Overrides) -> None:
@@ -210,12 +220,12 @@ def _all_known(in_file: Overrides) -> None:
 
 
 def _all_different(planned: list[Planned], place: str) -> None:
-    seen: dict[tuple[str, int], Spec] = {}
+    """planned: one run of each row."""
+    seen: dict[str, Spec] = {}
     for item in planned:
-        spec = item.spec
-        first = seen.setdefault((spec.arm, spec.seed), spec)
-        if first is not spec:
-            one, two = first.labels, spec.labels
+        first = seen.setdefault(item.row.arm, item.row)
+        if first is not item.row:
+            one, two = first.labels, item.row.labels
             names = one.method if one.method == two.method else f"{one.method} and {two.method}"
             raise BadInput(f"{place}: {names}: the same experiment is planned twice ({two.data}, {two.protocol})")
 

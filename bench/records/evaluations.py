@@ -23,19 +23,23 @@ class Evaluations:
         self._deciding: dict[str, tuple[str, EvaluationSummary] | tuple[None, None]] = {}
 
     @cached_property
-    def names(self) -> dict[str, list[str]]:
-        """The names of each evaluator's files, oldest version first. StorageError when the folder cannot be read."""
+    def files(self) -> list[str]:
+        """The names of all evaluators' files. StorageError when the folder cannot be read."""
         try:
             files = os.listdir(self.folder)  # noqa: PTH208 - a Path for each of 300,000 files takes seconds
         except (FileNotFoundError, NotADirectoryError):
-            return {}
+            return []
         except OSError:
             with storage("cannot read", self.folder):
                 raise
+        return [file for file in files if file.startswith(_BEGIN) and file.endswith(_END)]
+
+    @cached_property
+    def names(self) -> dict[str, list[str]]:
+        """The names of each evaluator's files, oldest version first. StorageError when the folder cannot be read."""
         found: dict[str, list[str]] = {}
-        for file in files:
-            if file.startswith(_BEGIN) and file.endswith(_END):
-                found.setdefault(file[len(_BEGIN) : -len(_END)].rpartition("-")[0], []).append(file)
+        for file in self.files:
+            found.setdefault(file[len(_BEGIN) : -len(_END)].rpartition("-")[0], []).append(file)
         return {name: sorted(found[name], key=_age) if len(found[name]) > 1 else found[name] for name in sorted(found)}
 
     def summary(self, file: str) -> EvaluationSummary:
@@ -44,10 +48,6 @@ class Evaluations:
         if found is None:
             found = self._known[file] = self._all.evaluation(self.path(file))
         return found
-
-    def exists(self, file: str) -> bool:
-        """Whether there is a file of this name."""
-        return self._all.exists(self.path(file))
 
     def deciding(self, evaluator: str) -> tuple[str, EvaluationSummary] | tuple[None, None]:
         """Name and summary of an evaluator's newest complete record, else of its newest one; None without any."""

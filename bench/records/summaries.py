@@ -76,10 +76,6 @@ class Summaries:
         """The summary of an evaluator's record; that of an empty file where there is none."""
         return self._summary(self.evaluation_files, path, summarise_evaluation)
 
-    def exists(self, path: str) -> bool:
-        """Whether there is such a file."""
-        return signature_of(path) is not None
-
     def digest(self, path: str) -> str | None:
         """The digest of any file's content; None where there is no such file."""
         signature = signature_of(path)

@@ -33,7 +33,7 @@ def run_suite(given: str, store: Store, evals: list[str]) -> Suite:
         spec = Spec.model_validate(found[0].spec, strict=False)
     except ValidationError:
         raise BadInput(f"{found[0].folder}: its record does not say which run it is; see `mixbench check`") from None
-    return _suite(found[0].run_id, str(spec.labels.method), [Planned(spec, spec.labels.method, {})], evals)
+    return _suite(found[0].run_id, str(spec.labels.method), [Planned(spec, spec.labels.method, {}, spec.seed)], evals)
 
 
 def checkpoint_suite(
@@ -64,7 +64,7 @@ def checkpoint_suite(
         method = MethodSpec(implementation=file.stem, parameters={"checkpoint": content})
         protocol = ProtocolSpec(epochs=1, batch_size=1, learning_rate=1.0, trained_elsewhere=True)
         spec = Spec(data=images, backbone=net, protocol=protocol, method=method, seed=0, labels=labels)
-        planned.append(Planned(spec, file.stem, {}))
+        planned.append(Planned(spec, file.stem, {}, spec.seed))
     return _suite("checkpoints", names[0], planned, evals)
 
 
@@ -91,7 +91,7 @@ def _suite(name: str, base: str, planned: list[Planned], evals: list[str]) -> Su
         methods=tuple(item.spec.labels.method for item in planned), seeds=(planned[0].spec.seed,),
         evals=tuple(expand_evals(evals, folders, "--evals")), base=base,
     )  # fmt: skip
-    plain = [replace(item, spec=_without_digest(item.spec)) for item in planned]
+    plain = [replace(item, row=_without_digest(item.row)) for item in planned]
     return Suite(name, Path(name), file, folders, plain)
 
 

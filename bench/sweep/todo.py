@@ -75,17 +75,16 @@ class Todo:
 def with_digests(suite: Suite) -> list[tuple[Spec, str]]:
     """The suite's specs with the digest of their data, and their titles. BadInput when data are missing."""
     found: dict[DataSpec, DataSpec] = {}
-    rows: dict[tuple[int, ...], Spec] = {}
+    rows: dict[int, Spec] = {}
     specs: list[tuple[Spec, str]] = []
     for planned in suite.planned:
-        plain = planned.spec
-        row = tuple(map(id, (plain.data, plain.backbone, plain.protocol, plain.method, plain.labels)))
-        if row not in rows:
+        plain = planned.row
+        if id(plain) not in rows:
             data = plain.data
             if data not in found:
                 found[data] = data.model_copy(update={"digest": describe(data).digest})
-            rows[row] = plain.model_copy(update={"data": found[data]})
-        specs.append((rows[row].with_seed(plain.seed), planned.title))
+            rows[id(plain)] = plain.model_copy(update={"data": found[data]})
+        specs.append((rows[id(plain)].with_seed(planned.seed), planned.title))
     return specs
 
 
@@ -236,7 +235,7 @@ def _record_to_write(
         )
         recorded: dict[str, str] = found.begins[-1].get("others", {}) if found.begins else partners
         fits = recorded == partners or (found.finished and partners.keys() <= recorded.keys())
-        if same_code and fits and not evaluated.exists(following):
+        if same_code and fits and following not in evaluated.files:
             return evaluated.path(file), found.finished, carried
         carried = evaluated.path(file) if same_code and found.finished else None
         file, number = following, number + 1

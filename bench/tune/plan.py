@@ -124,4 +124,5 @@ def _run(item: Planned, number: int, values: dict[str, Scalar], settings: Settin
     spec = item.spec
     method = spec.method.model_copy(update={"parameters": {**spec.method.parameters, **values}})
     labels = spec.labels.model_copy(update={"method": f"{spec.labels.method} trial {number}"})
-    return replace(item, spec=spec.model_copy(update={"method": method, "labels": labels, "seed": settings.seed}))
+    row = spec.model_copy(update={"method": method, "labels": labels, "seed": settings.seed})
+    return replace(item, row=row, seed=settings.seed)

@@ -113,7 +113,7 @@ def test_ctrl_c_saves_the_state_and_exits_130(mixbench):
 
 def test_a_dead_worker_costs_one_run_and_is_told(mixbench):
     """A worker that is killed from outside, as by the system when memory runs out."""
-    process = mixbench.start("run", "tiny", "--no-figures", "--workers", "1", "--set", "protocol.epochs=300",
+    process = mixbench.start("run", "tiny", "--no-figures", "--workers", "1", "--set", "protocol.epochs=100",
                              "--set", "seeds=1")  # fmt: skip
     wait_for(lambda: any('"epoch":3' in f.read_text() for f in mixbench.records.glob("*/*/train.jsonl")))
     tasks = Path(f"/proc/{process.pid}/task").glob("*/children")

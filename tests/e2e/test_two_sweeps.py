@@ -19,7 +19,7 @@ RUNS = (
     "--workers",
     "1",
     "--set",
-    "protocol.epochs=60",
+    "protocol.epochs=24",
     "--executor-set",
     "lease_seconds=4",
 )
