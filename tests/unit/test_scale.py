@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from bench.sweep.plan import make_plan
 from bench.sweep.plan_disk import disk_of
 from bench.sweep.state import run_states, time_left
 from bench.sweep.todo import find_todo
+from tools import folder_scale
 from tools.synthetic_records import METHODS, write_records
 
 ROWS, SEEDS = len(METHODS) * 4, 3
@@ -135,6 +138,27 @@ def test_the_synthetic_records_are_what_real_ones_look_like(folder):
     assert [path.name for path in (folder / "results").iterdir()] == ["records"]
 
 
+def test_what_commands_cost_is_measured_for_each_of_them(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MIXBENCH_CACHE", str(folder / "cache"))
+    own = shutil.copytree(folder, tmp_path / "own")
+    monkeypatch.setattr(sys, "argv", ["folder_scale", str(own), "--repeats", "2"])
+    assert folder_scale.main() == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| `")]
+    assert [line.split("`")[1].split()[0] for line in lines] == ["status", "status", "table", "report", "plan"]
+    for line in lines:
+        processor, wall, memory = (cell.split(" to ") for cell in line.strip("|").split("|")[1:])
+        assert 0 < float(processor[0]) <= float(processor[-1])
+        assert 0 < float(wall[0]) <= float(wall[-1])
+        assert 30 < float(memory[0].replace(",", "")) < 3000
+    assert (own / "report" / "index.html").is_file()
+    assert (own / "results" / "tables" / "synthetic" / "tables.md").is_file()
+
+
+def test_a_command_that_fails_is_told_and_ends_the_measurement(tmp_path):
+    with pytest.raises(SystemExit, match=r"^mixbench status: exit 2\n.*synthetic\.yaml"):
+        folder_scale.cost(tmp_path, ("status",))
+
+
 def test_tables_look_at_each_file_of_a_run_a_fixed_number_of_times(folder, work, monkeypatch):
     suite, store = suite_of(folder, SEEDS), store_of(folder)
     suite_tables(suite, store)
@@ -150,12 +174,20 @@ def test_tables_look_at_each_file_of_a_run_a_fixed_number_of_times(folder, work,
     most: dict[str, int] = {}
     for path, count in looked.items():
         most[kind] = max(most.get(kind := Path(path).name, 0), count)
-    assert most == {
-        "train.jsonl": 1,
-        "predictions.npz": 1,
-        "eval-clean-1.jsonl": 1,
-        "eval-clean-1.2.jsonl": 1,  # whether the plan has a newer one to look at
-    }
+    assert most == {"train.jsonl": 1, "predictions.npz": 1, "eval-clean-1.jsonl": 1}
+
+
+def test_a_plan_copies_a_spec_once_a_run(folder, monkeypatch):
+    copies: Counter[str] = Counter()
+    original = Spec.with_seed
+    monkeypatch.setattr(Spec, "with_seed", lambda self, seed: copies.update([self.arm]) or original(self, seed))
+    suite = suite_of(folder, SEEDS)
+    assert not copies
+    todo = find_todo(suite, store_of(folder))
+    assert len(copies) == ROWS
+    assert set(copies.values()) == {SEEDS}
+    assert [item.spec.seed for item in todo] == [planned.seed for planned in suite.planned]
+    assert {item.spec.seed for item in todo} == set(range(SEEDS))
 
 
 def test_ids_of_rows_and_cells_are_digested_once_a_row(folder, work, monkeypatch):
