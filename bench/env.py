@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -43,12 +44,27 @@ def package_versions() -> dict[str, str | None]:
 
 @functools.lru_cache(maxsize=1)
 def processor_name() -> str:
-    """The CPU's model name."""
+    """What the CPU is called."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        name = model_name(Path("/proc/cpuinfo").read_text())
+    except OSError:
+        name = ""
+    return name or platform.processor() or platform.machine()
+
+
+def model_name(facts: str) -> str:
+    """The model name in a text like /proc/cpuinfo; "" without one.
+
+    Many virtual machines call generations of processors by one name ("AMD EPYC", "Intel(R) Xeon(R) CPU @ 2.20GHz").
+    Their times must not be merged, so family and model number follow a name that has no number of its own.
+    """
+    pairs = (line.split(":", 1) for line in facts.partition("\n\n")[0].splitlines() if ":" in line)
+    first = {key.strip(): value.strip() for key, value in pairs}
+    name = first.get("model name", "")
+    generic = name and not re.search(r"\d", name.partition("@")[0])
+    if generic and "cpu family" in first and "model" in first:
+        return f"{name} (family {first['cpu family']}, model {first['model']})"
+    return name
 
 
 def provenance(device_type: str) -> dict[str, Any]:
