@@ -11,7 +11,7 @@ from bench.errors import BadInput
 from bench.run.memory_share import MEMORY_FRACTION
 from bench.sweep.devices import SHARED_MEMORY, mps_runs, plan_workers, shared_by
 from bench.sweep.executors.choose import make_executor, planned_workers
-from bench.sweep.executors.local import LocalExecutor
+from bench.sweep.executors.local import LocalExecutor, Slot
 from bench.sweep.executors.settings import LocalSettings, RaySettings, read_settings
 from bench.sweep.options import Options
 
@@ -68,6 +68,18 @@ def test_workers_that_share_a_gpu_share_its_memory(monkeypatch):
         assert found == [pytest.approx(share, abs=1e-4)] * len(found)
         assert sum(found) < 1
     assert "up to 3 workers share a GPU" in shared.sharing
+
+
+def test_a_worker_process_sees_its_own_gpu_and_no_other(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    slots = [Slot(one, tmp_path / "log.txt", None, None) for one in plan_workers("auto", 2, None).environments]
+    seen: list[str] = []
+    for slot in slots:
+        with slot._ready_process() as worker:
+            facts = Path(f"/proc/{worker.pid}/environ").read_bytes().decode().split("\0")
+            seen += [fact for fact in facts if fact.startswith("CUDA_VISIBLE_DEVICES=")]
+            slot.leave()
+    assert seen == ["CUDA_VISIBLE_DEVICES=4", "CUDA_VISIBLE_DEVICES=7"]
 
 
 def test_runs_that_processes_share_take_that_many_gpus(monkeypatch):
