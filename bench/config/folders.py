@@ -55,4 +55,7 @@ def find_suite(given: str) -> tuple[Path, ConfigFolders]:
         own = path.resolve().parent.parent
         return path, ConfigFolders(*([own] if path.resolve().parent.name == "suite" else []))
     folders = ConfigFolders()
+    if len(path.parts) > 1:
+        what = "is a folder, not a suite" if path.is_dir() else "no such file or folder"
+        raise BadInput(f"{given}: {what}; {nearest(path.name, folders.names('suite'))}")
     return folders.get("suite", given, "the command line"), folders
