@@ -159,7 +159,7 @@ def test_a_mistake_is_one_line_with_file_key_and_choice(configs, name, text, opt
 
 
 def test_a_path_that_is_no_suite_is_told_as_a_path(tmp_path):
-    with pytest.raises(BadInput, match="^results/quickstrt: no such file or folder; did you mean 'quickstart'"):
+    with pytest.raises(BadInput, match=r"^results/quickstrt: no such file or folder; did you mean 'quickstart'"):
         load_suite("results/quickstrt", parse_set_options([]))
     with pytest.raises(BadInput, match=f"^{tmp_path}: is a folder, not a suite; "):
         load_suite(str(tmp_path), parse_set_options([]))
