@@ -141,7 +141,7 @@ def test_the_synthetic_records_are_what_real_ones_look_like(folder):
 def test_what_commands_cost_is_measured_for_each_of_them(folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MIXBENCH_CACHE", str(folder / "cache"))
     own = shutil.copytree(folder, tmp_path / "own")
-    monkeypatch.setattr(sys, "argv", ["folder_scale", str(own), "--repeats", "2"])
+    monkeypatch.setattr(sys, "argv", ["folder_scale", str(own), "--repeats", "1"])
     assert folder_scale.main() == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| `")]
     assert [line.split("`")[1].split()[0] for line in lines] == ["status", "status", "table", "report", "plan"]

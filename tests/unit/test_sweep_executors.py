@@ -78,7 +78,7 @@ def test_a_worker_process_sees_its_own_gpu_and_no_other(monkeypatch, tmp_path: P
         with slot._ready_process() as worker:
             facts = Path(f"/proc/{worker.pid}/environ").read_bytes().decode().split("\0")
             seen += [fact for fact in facts if fact.startswith("CUDA_VISIBLE_DEVICES=")]
-            slot.leave()
+            slot.kill()
     assert seen == ["CUDA_VISIBLE_DEVICES=4", "CUDA_VISIBLE_DEVICES=7"]
 
 
