@@ -60,12 +60,11 @@ def cost(folder: Path, command: tuple[str, ...]) -> Cost:
     """Run one command on the folder. Exit 3 says that runs are missing, as they are meant to be."""
     where = ["-o", str(folder / "report")] if command[0] == "report" else []
     suite = folder / "configs" / "suite" / "synthetic.yaml"
-    program = "import sys; from bench.cli.main import main; sys.exit(main())"
-    given = [sys.executable, "-c", program, command[0], str(suite), *command[1:], *where]
+    given = [command[0], str(suite), *command[1:], *where, "--results", str(folder / "results")]
     started = time.monotonic()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [*given, "--results", str(folder / "results")], stdout=subprocess.DEVNULL, stderr=errors
+            [sys.executable, "-P", "-m", "bench.cli", *given], stdout=subprocess.DEVNULL, stderr=errors
         )
         _, status, used = os.wait4(process.pid, 0)
         wall = time.monotonic() - started
