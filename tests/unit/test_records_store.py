@@ -12,6 +12,8 @@ import pytest
 
 from bench.records import RecordWriter, Store, evaluation_file, read_record
 from bench.records import store as store_module
+from bench.records.evaluations import Evaluations
+from bench.records.summaries import Summaries
 
 RUN = "00000000000000aa"
 
@@ -257,3 +259,12 @@ def test_a_line_read_by_the_store_equals_the_one_read_directly(tmp_path):
     folder = write_attempt(Store(tmp_path).new_attempt(RUN))
     lines = [line for line in read_record(folder / "train.jsonl").lines if line["kind"] == "epoch"]
     assert Store(tmp_path).runs()[0].epochs == lines
+
+
+def test_only_evaluators_records_are_taken_for_such(tmp_path):
+    for name in ("train.jsonl", "eval-clean-1.jsonl", "eval-clean-1.2.jsonl", "eval-clean-1.jsonl.part", "log-1.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+    found = Evaluations(str(tmp_path), Summaries())
+    assert sorted(found.files) == ["eval-clean-1.2.jsonl", "eval-clean-1.jsonl"]
+    assert found.names == {"clean": ["eval-clean-1.jsonl", "eval-clean-1.2.jsonl"]}
+    assert Evaluations(str(tmp_path / "nowhere"), Summaries()).files == []

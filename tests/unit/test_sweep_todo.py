@@ -177,6 +177,22 @@ def test_an_evaluation_without_the_other_run_is_done_again_once_it_is_there(pair
     assert again.evals[0]["carried"].endswith("eval-intrusion-1.jsonl")
 
 
+def test_settings_that_were_changed_and_put_back_are_evaluated_anew_in_a_newer_file(pairs, store):
+    for item in find_todo(pairs, store):
+        finish(item, store)
+    first, *_ = find_todo(pairs, store)
+    evaluate(first)
+    folder = first.record.folder
+    with RecordWriter(folder / "eval-clean-1.2.jsonl") as record:
+        record.append("begin", digest="of other settings", source_digest="of other code", others={})
+        record.append("end", status="ok")
+    (again,) = find_todo(pairs, store)[0].evals
+    assert again["file"] == str(folder / "eval-clean-1.3.jsonl")
+    assert again["carried"] is None
+    evaluate(first, [again])
+    assert find_todo(pairs, store)[0].need == "nothing"
+
+
 def test_a_single_run_finds_its_partner_outside_its_suite(pairs, store):
     items = find_todo(pairs, store)
     for item in items:
@@ -185,6 +201,7 @@ def test_a_single_run_finds_its_partner_outside_its_suite(pairs, store):
     for item in evaluated:
         evaluate(item)
     alone = run_suite(items[0].spec.run_id, store, ["clean", "intrusion"])
+    assert [planned.spec.data.digest for planned in alone.planned] == [None], "the data are looked at again"
     (item,) = find_todo(alone, store)
     assert item.need == "nothing"
     assert item.others["erm"]["run_id"] == evaluated[0].others["erm"]["run_id"]
