@@ -86,7 +86,6 @@ class Progress:
             tqdm.write(line, file=sys.stderr)
         else:
             print(line, file=sys.stderr, flush=True)
-            self._last_line = time.monotonic()
 
     def close(self) -> None:
         """The bars go, the lines stay."""
@@ -102,11 +101,12 @@ class Progress:
             left = self._left(done)
             text = f"{self._finished}/{self._total_tasks} runs" + (f", about {left} left" if left else "")
             self._bar.set_postfix_str(text, refresh=True)
-        elif time.monotonic() - self._last_line > PLAIN_LINE_SECONDS and done:
+        elif time.monotonic() - self._last_line > PLAIN_LINE_SECONDS and done and self._finished < self._total_tasks:
             left = self._left(done)
             share = 100 * done / self._total_units
             known = f", about {left} left" if left else ""
             self.say(f"{self._title}: {share:.0f} % done{known}{self._named()}")
+            self._last_line = time.monotonic()
 
     def _left(self, done: float) -> str:
         """The time left in words; "" where too little is done to tell."""

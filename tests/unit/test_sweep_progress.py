@@ -47,6 +47,26 @@ def test_a_log_gets_a_line_now_and_then(clock, capsys):
     assert "erm seed 1 " not in lines[3]
 
 
+def test_a_log_of_short_runs_tells_the_time_left_too(clock, capsys):
+    progress = Progress("suite", 60, 6)
+    for number in range(6):
+        clock[0] += 11
+        progress.finish(f"id{number}", 10, f"run {number}: ok")
+    clock[0] += 30
+    progress.advance("id5", 10)
+    progress.close()
+    assert capsys.readouterr().err.splitlines() == [
+        "[1/6] run 0: ok",
+        "[2/6] run 1: ok",
+        "suite: 33 % done, about 44 s left",
+        "[3/6] run 2: ok",
+        "[4/6] run 3: ok",
+        "suite: 67 % done, about 22 s left",
+        "[5/6] run 4: ok",
+        "[6/6] run 5: ok",  # nothing is left to tell
+    ]
+
+
 def test_a_terminal_gets_a_row_for_each_run_under_way(monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
